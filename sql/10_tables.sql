@@ -1,0 +1,166 @@
+/*
+ * Tables.  No DML on any of them is granted to anyone: all change goes
+ * through the functions, which check rights first.
+ *
+ * "builtin" marks rows that this script itself makes (the ready-made
+ * pipeline); pg_dump leaves them out, since CREATE EXTENSION brings them back.
+ */
+
+-- ---------------------------------------------------------------- settings
+
+CREATE TABLE aggjobs.setting (
+	name       text NOT NULL CHECK (name ~ '^[A-Za-z_][A-Za-z0-9_.]{0,99}$'),
+	value      text NOT NULL,
+	builtin    boolean NOT NULL DEFAULT false,
+	changed_by name NOT NULL DEFAULT session_user,
+	changed_at timestamptz NOT NULL DEFAULT now(),
+	PRIMARY KEY (name, builtin)
+);
+COMMENT ON TABLE aggjobs.setting IS
+	'values for ${NAME} in schedules, and retention.TABLE periods; a value that was set goes before a built-in one';
+
+-- -------------------------------------------------------------------- jobs
+
+CREATE TABLE aggjobs.job (
+	job_id         bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+	job_name       text NOT NULL UNIQUE,
+	description    text,
+	owner          regrole NOT NULL,
+	owner_name     name NOT NULL,
+	schedule       text,
+	time_zone      text NOT NULL DEFAULT 'UTC',
+	enabled        boolean NOT NULL DEFAULT true,
+	steps          jsonb NOT NULL,
+	timeout        interval,
+	memory_limit   bigint,
+	settings       jsonb NOT NULL DEFAULT '{}',
+	keep_successes integer CHECK (keep_successes >= 0),
+	keep_failures  integer CHECK (keep_failures >= 0),
+	keep_age       interval,
+	database_oid   oid NOT NULL,
+	builtin        boolean NOT NULL DEFAULT false,
+	created_by     name NOT NULL DEFAULT session_user,
+	created_at     timestamptz NOT NULL DEFAULT now(),
+	changed_by     name NOT NULL DEFAULT session_user,
+	changed_at     timestamptz NOT NULL DEFAULT now()
+);
+COMMENT ON TABLE aggjobs.job IS
+	'definitions of jobs: who owns them, when they run and the steps they run';
+COMMENT ON COLUMN aggjobs.job.owner_name IS
+	'name that belonged to owner when the job was written; another name means a reused oid, and the job does not run';
+COMMENT ON COLUMN aggjobs.job.database_oid IS
+	'database in which the job was made; in a copy or a restored dump the job waits for aggjobs_resume()';
+COMMENT ON COLUMN aggjobs.job.memory_limit IS 'bytes of private memory that a run may use';
+
+/* What changes with every run is kept apart, narrow, with room for HOT updates. */
+CREATE TABLE aggjobs.job_state (
+	job_id            bigint PRIMARY KEY REFERENCES aggjobs.job ON DELETE CASCADE,
+	last_slot         timestamptz,
+	next_slot         timestamptz,
+	last_run_id       bigint,
+	last_status       text,
+	last_run_at       timestamptz,
+	last_ended_at     timestamptz,
+	failures_in_a_row integer NOT NULL DEFAULT 0
+) WITH (fillfactor = 50);
+COMMENT ON TABLE aggjobs.job_state IS
+	'where each job stands: last and next planned slot, outcome of the last run';
+
+-- -------------------------------------------------------------------- runs
+
+CREATE TABLE aggjobs.run (
+	run_id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+	job_id          bigint NOT NULL,
+	job_name        text NOT NULL,
+	owner           regrole NOT NULL,
+	slot            timestamptz,
+	"at"            timestamptz,
+	attempt         integer NOT NULL DEFAULT 1,
+	status          text NOT NULL CHECK (status IN ('queued', 'running', 'succeeded', 'failed',
+	                'timed_out', 'cancelled', 'crashed', 'skipped', 'missed')),
+	trigger         text NOT NULL CHECK (trigger IN ('schedule', 'manual', 'retry', 'dependency', 'backfill')),
+	triggered_by    name NOT NULL DEFAULT session_user,
+	queued_at       timestamptz NOT NULL,
+	started_at      timestamptz,
+	ended_at        timestamptz,
+	worker_pid      integer,
+	worker_start    timestamptz,
+	steps           jsonb NOT NULL DEFAULT '[]',
+	rows_written    bigint,
+	wal_bytes       bigint,
+	buffers_hit     bigint,
+	buffers_read    bigint,
+	buffers_written bigint,
+	cpu_seconds     double precision,
+	peak_memory     bigint,
+	note            text,
+	error           text,
+	sqlstate        text,
+	detail          text,
+	hint            text,
+	context         text,
+	log_lines       integer NOT NULL DEFAULT 0,
+	log_dropped     integer NOT NULL DEFAULT 0
+) WITH (fillfactor = 70);
+CREATE UNIQUE INDEX run_slot_key ON aggjobs.run (job_id, slot, attempt) WHERE slot IS NOT NULL;
+CREATE UNIQUE INDEX run_running_key ON aggjobs.run (job_id) WHERE status = 'running';
+CREATE INDEX run_job_idx ON aggjobs.run (job_id, run_id);
+CREATE INDEX run_open_idx ON aggjobs.run (run_id) WHERE status IN ('queued', 'running');
+COMMENT ON TABLE aggjobs.run IS 'one row per run of a slot or trigger, with its outcome and figures';
+COMMENT ON COLUMN aggjobs.run.slot IS 'planned instant; NULL for runs started by hand';
+COMMENT ON COLUMN aggjobs.run."at" IS 'instant whose hour, day, ... is to be computed; NULL computes what is due';
+COMMENT ON COLUMN aggjobs.run.steps IS 'one object per finished step, with its result in figures';
+
+CREATE TABLE aggjobs.run_log (
+	run_id    bigint NOT NULL,
+	seq       integer NOT NULL,
+	logged_at timestamptz NOT NULL,
+	level     text NOT NULL,
+	message   text NOT NULL,
+	PRIMARY KEY (run_id, seq)
+);
+COMMENT ON TABLE aggjobs.run_log IS 'messages of runs, NOTICE and above, readable while the run goes on';
+
+-- ----------------------------------------------------------------- rollups
+
+CREATE TABLE aggjobs.rollup (
+	rollup_id     bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+	rollup_name   text NOT NULL UNIQUE,
+	target        regclass NOT NULL,
+	source        regclass NOT NULL,
+	source_rollup bigint REFERENCES aggjobs.rollup,
+	time_column   name NOT NULL,
+	unit          text NOT NULL CHECK (unit IN ('hour', 'day', 'week', 'month')),
+	time_zone     text NOT NULL DEFAULT 'UTC',
+	query         text NOT NULL,
+	enabled       boolean NOT NULL DEFAULT true,
+	horizon       timestamptz,
+	frozen_before timestamptz,
+	builtin       boolean NOT NULL DEFAULT false
+);
+CREATE INDEX rollup_source_idx ON aggjobs.rollup (source);
+COMMENT ON TABLE aggjobs.rollup IS 'derived tables, one row per bucket and key';
+COMMENT ON COLUMN aggjobs.rollup.source_rollup IS
+	'the rollup that fills the source, when the source is itself a rollup''s target';
+COMMENT ON COLUMN aggjobs.rollup.query IS
+	'SELECT whose columns are those of the target in order, for buckets in [$1, $2)';
+COMMENT ON COLUMN aggjobs.rollup.horizon IS 'every bucket that ends at or before this instant has been computed';
+COMMENT ON COLUMN aggjobs.rollup.frozen_before IS
+	'buckets before this instant are never computed again: their raw rows were retired';
+
+CREATE TABLE aggjobs.change (
+	source    oid NOT NULL,
+	from_time timestamptz NOT NULL,
+	to_time   timestamptz NOT NULL
+);
+CREATE INDEX change_source_idx ON aggjobs.change (source);
+COMMENT ON TABLE aggjobs.change IS
+	'ranges of time in which a source was written, appended by the writing transaction itself';
+
+CREATE TABLE aggjobs.stale (
+	rollup_id bigint NOT NULL REFERENCES aggjobs.rollup ON DELETE CASCADE,
+	from_time timestamptz NOT NULL,
+	to_time   timestamptz NOT NULL
+);
+CREATE INDEX stale_rollup_idx ON aggjobs.stale (rollup_id, from_time);
+COMMENT ON TABLE aggjobs.stale IS 'ranges of a rollup to compute again';

@@ -1,0 +1,372 @@
+/*
+ * What people read.  Rows are those of jobs that the reader may act on, or
+ * all of them for members of pg_monitor; what others wrote and what went
+ * wrong in their SQL (steps, commands, errors, log lines) is shown to nobody
+ * but them.
+ *
+ * The views run with the rights of their owner on the tables, so readers need
+ * no right on those.
+ */
+
+-- -------------------------------------------------------------------- jobs
+
+CREATE VIEW aggjobs.jobs WITH (security_barrier) AS
+SELECT j.job_name,
+       j.schedule,
+       j.time_zone,
+       j.enabled,
+       CASE WHEN r.status IS NOT NULL THEN r.status
+            WHEN NOT j.enabled THEN 'paused'
+            WHEN j.database_oid <> (SELECT d.oid FROM pg_catalog.pg_database d
+                                    WHERE d.datname = pg_catalog.current_database()) THEN 'copied'
+            WHEN j.schedule IS NULL THEN 'by hand'
+            WHEN s.next_slot IS NULL THEN 'unplanned'
+            ELSE 'scheduled' END AS state,
+       s.last_status,
+       s.last_run_at,
+       s.next_slot AS next_run_at,
+       s.failures_in_a_row,
+       j.owner,
+       j.description,
+       CASE WHEN pg_catalog.pg_has_role(j.owner::oid, 'USAGE') THEN j.steps END AS steps,
+       j.timeout,
+       j.memory_limit,
+       j.settings,
+       s.last_slot,
+       s.last_run_id,
+       j.keep_successes,
+       j.keep_failures,
+       j.keep_age,
+       j.created_by,
+       j.created_at,
+       j.changed_by,
+       j.changed_at,
+       j.job_id
+FROM aggjobs.job j
+     JOIN aggjobs.job_state s USING (job_id)
+     LEFT JOIN LATERAL (SELECT r.status FROM aggjobs.run r
+                        WHERE r.job_id = j.job_id AND r.status IN ('queued', 'running')
+                        ORDER BY r.status DESC LIMIT 1) r ON true
+WHERE pg_catalog.pg_has_role(j.owner::oid, 'USAGE') OR pg_catalog.pg_has_role('pg_monitor', 'USAGE');
+COMMENT ON VIEW aggjobs.jobs IS 'jobs: definition, state, last and next run';
+COMMENT ON COLUMN aggjobs.jobs.job_name IS 'name, unique in the database';
+COMMENT ON COLUMN aggjobs.jobs.schedule IS 'when it runs, as written; NULL: only by hand';
+COMMENT ON COLUMN aggjobs.jobs.time_zone IS 'zone of the schedule';
+COMMENT ON COLUMN aggjobs.jobs.enabled IS 'false while paused';
+COMMENT ON COLUMN aggjobs.jobs.state IS
+	'running, queued, scheduled, by hand, paused, unplanned (no slot will come), or copied (made in another database: aggjobs_resume() starts it here)';
+COMMENT ON COLUMN aggjobs.jobs.last_status IS 'outcome of the last run that ended';
+COMMENT ON COLUMN aggjobs.jobs.last_run_at IS 'start of the last run that ended';
+COMMENT ON COLUMN aggjobs.jobs.next_run_at IS 'next planned slot';
+COMMENT ON COLUMN aggjobs.jobs.failures_in_a_row IS 'failed, timed-out and crashed runs since the last success';
+COMMENT ON COLUMN aggjobs.jobs.owner IS 'role as which it runs';
+COMMENT ON COLUMN aggjobs.jobs.description IS 'what it is for';
+COMMENT ON COLUMN aggjobs.jobs.steps IS 'what it does; NULL for jobs of others';
+COMMENT ON COLUMN aggjobs.jobs.timeout IS 'time limit of a run; NULL: aggjobs.default_timeout';
+COMMENT ON COLUMN aggjobs.jobs.memory_limit IS 'bytes of private memory a run may use; NULL: no limit';
+COMMENT ON COLUMN aggjobs.jobs.settings IS 'server settings of its runs';
+COMMENT ON COLUMN aggjobs.jobs.last_slot IS 'last planned slot that came';
+COMMENT ON COLUMN aggjobs.jobs.last_run_id IS 'last run that ended';
+COMMENT ON COLUMN aggjobs.jobs.keep_successes IS 'successful runs to keep; NULL: aggjobs.keep_successes';
+COMMENT ON COLUMN aggjobs.jobs.keep_failures IS 'other runs to keep; NULL: aggjobs.keep_failures';
+COMMENT ON COLUMN aggjobs.jobs.keep_age IS 'age at which runs are removed; NULL: aggjobs.keep_age';
+COMMENT ON COLUMN aggjobs.jobs.created_by IS 'session user who made it';
+COMMENT ON COLUMN aggjobs.jobs.created_at IS 'when it was made';
+COMMENT ON COLUMN aggjobs.jobs.changed_by IS 'session user who last changed it';
+COMMENT ON COLUMN aggjobs.jobs.changed_at IS 'when it was last changed';
+COMMENT ON COLUMN aggjobs.jobs.job_id IS 'id';
+
+-- -------------------------------------------------------------------- runs
+
+CREATE VIEW aggjobs.runs WITH (security_barrier) AS
+SELECT r.run_id,
+       r.job_name,
+       r.slot,
+       r.attempt,
+       r.status,
+       r.trigger,
+       r.triggered_by,
+       r.queued_at,
+       r.started_at,
+       r.ended_at,
+       coalesce(r.ended_at, CASE WHEN r.status = 'running' THEN pg_catalog.clock_timestamp() END) - r.started_at AS duration,
+       r.rows_written,
+       CASE WHEN mine THEN r.error END AS error,
+       r.sqlstate,
+       CASE WHEN mine THEN r.detail END AS detail,
+       CASE WHEN mine THEN r.hint END AS hint,
+       CASE WHEN mine THEN r.context END AS context,
+       r.note,
+       r."at",
+       CASE WHEN mine THEN r.steps END AS steps,
+       r.cpu_seconds,
+       r.peak_memory,
+       r.wal_bytes,
+       r.buffers_hit,
+       r.buffers_read,
+       r.buffers_written,
+       r.log_lines,
+       r.log_dropped,
+       r.worker_pid,
+       r.owner,
+       r.job_id
+FROM aggjobs.run r
+     CROSS JOIN LATERAL (SELECT pg_catalog.pg_has_role(r.owner::oid, 'USAGE') AS mine) m
+WHERE mine OR pg_catalog.pg_has_role('pg_monitor', 'USAGE');
+COMMENT ON VIEW aggjobs.runs IS 'runs: what was run, is running and waits to run, with outcome and figures';
+COMMENT ON COLUMN aggjobs.runs.run_id IS 'id; later runs have greater ones';
+COMMENT ON COLUMN aggjobs.runs.job_name IS 'job as it was called when the run was queued';
+COMMENT ON COLUMN aggjobs.runs.slot IS 'planned instant; NULL for runs by hand';
+COMMENT ON COLUMN aggjobs.runs.attempt IS '1, or more for a retry';
+COMMENT ON COLUMN aggjobs.runs.status IS
+	'queued, running, succeeded, failed, timed_out, cancelled, crashed, skipped (an earlier run was not over) or missed (the scheduler did not run)';
+COMMENT ON COLUMN aggjobs.runs.trigger IS 'schedule, manual, retry, dependency or backfill';
+COMMENT ON COLUMN aggjobs.runs.triggered_by IS 'session user who asked for it, or scheduler';
+COMMENT ON COLUMN aggjobs.runs.queued_at IS 'when it was queued';
+COMMENT ON COLUMN aggjobs.runs.started_at IS 'when its worker began with it';
+COMMENT ON COLUMN aggjobs.runs.ended_at IS 'when it ended';
+COMMENT ON COLUMN aggjobs.runs.duration IS 'from start to end, or until now';
+COMMENT ON COLUMN aggjobs.runs.rows_written IS 'rows written or returned by its steps';
+COMMENT ON COLUMN aggjobs.runs.error IS 'message of the error that ended it; NULL for runs of others';
+COMMENT ON COLUMN aggjobs.runs.sqlstate IS 'SQLSTATE of that error';
+COMMENT ON COLUMN aggjobs.runs.detail IS 'DETAIL of that error';
+COMMENT ON COLUMN aggjobs.runs.hint IS 'HINT of that error';
+COMMENT ON COLUMN aggjobs.runs.context IS 'CONTEXT of that error';
+COMMENT ON COLUMN aggjobs.runs.note IS 'why it was cancelled, skipped or missed';
+COMMENT ON COLUMN aggjobs.runs."at" IS 'instant whose hour, day, ... it computes; NULL: what is due';
+COMMENT ON COLUMN aggjobs.runs.steps IS 'results of its finished steps; NULL for runs of others';
+COMMENT ON COLUMN aggjobs.runs.cpu_seconds IS 'CPU time of its process, without parallel workers';
+COMMENT ON COLUMN aggjobs.runs.peak_memory IS 'bytes of private memory at its peak, about';
+COMMENT ON COLUMN aggjobs.runs.wal_bytes IS 'bytes of WAL written';
+COMMENT ON COLUMN aggjobs.runs.buffers_hit IS 'shared buffers found';
+COMMENT ON COLUMN aggjobs.runs.buffers_read IS 'shared buffers read';
+COMMENT ON COLUMN aggjobs.runs.buffers_written IS 'shared buffers written';
+COMMENT ON COLUMN aggjobs.runs.log_lines IS 'lines in aggjobs.run_logs';
+COMMENT ON COLUMN aggjobs.runs.log_dropped IS 'lines above aggjobs.log_lines, which were not kept';
+COMMENT ON COLUMN aggjobs.runs.worker_pid IS 'process that ran it';
+COMMENT ON COLUMN aggjobs.runs.owner IS 'role as which it ran';
+COMMENT ON COLUMN aggjobs.runs.job_id IS 'id of its job';
+
+CREATE VIEW aggjobs.run_logs WITH (security_barrier) AS
+SELECT l.run_id, l.seq, l.logged_at, l.level, l.message
+FROM aggjobs.run_log l
+     JOIN aggjobs.run r USING (run_id)
+WHERE pg_catalog.pg_has_role(r.owner::oid, 'USAGE');
+COMMENT ON VIEW aggjobs.run_logs IS 'messages of runs, NOTICE and above, readable while a run goes on';
+COMMENT ON COLUMN aggjobs.run_logs.run_id IS 'run';
+COMMENT ON COLUMN aggjobs.run_logs.seq IS 'number of the line in its run, from 1';
+COMMENT ON COLUMN aggjobs.run_logs.logged_at IS 'when it was raised';
+COMMENT ON COLUMN aggjobs.run_logs.level IS 'NOTICE, WARNING, ERROR';
+COMMENT ON COLUMN aggjobs.run_logs.message IS 'text, at most 2 kB';
+
+CREATE VIEW aggjobs.workers WITH (security_barrier) AS
+SELECT w.pid,
+       w.state,
+       w.owner::regrole AS owner,
+       r.job_name,
+       w.run_id,
+       w.started_at,
+       w.deadline,
+       w.runs_done,
+       a.wait_event_type,
+       a.wait_event,
+       pg_catalog.pg_blocking_pids(w.pid) AS blocked_by
+FROM aggjobs.worker_slots() w
+     LEFT JOIN aggjobs.run r USING (run_id)
+     LEFT JOIN pg_catalog.pg_stat_activity a USING (pid)
+WHERE pg_catalog.pg_has_role(w.owner, 'USAGE') OR pg_catalog.pg_has_role('pg_monitor', 'USAGE');
+COMMENT ON VIEW aggjobs.workers IS 'worker processes of this database and what they do now';
+COMMENT ON COLUMN aggjobs.workers.pid IS 'process id; NULL while it starts';
+COMMENT ON COLUMN aggjobs.workers.state IS 'starting, running, cancelling, terminating, idle or ended';
+COMMENT ON COLUMN aggjobs.workers.owner IS 'role it is connected as';
+COMMENT ON COLUMN aggjobs.workers.job_name IS 'job it runs';
+COMMENT ON COLUMN aggjobs.workers.run_id IS 'run it is at';
+COMMENT ON COLUMN aggjobs.workers.started_at IS 'when it began with that run';
+COMMENT ON COLUMN aggjobs.workers.deadline IS 'when the time limit of that run is over';
+COMMENT ON COLUMN aggjobs.workers.runs_done IS 'runs it has ended since its start';
+COMMENT ON COLUMN aggjobs.workers.wait_event_type IS 'kind of what it waits for';
+COMMENT ON COLUMN aggjobs.workers.wait_event IS 'what it waits for';
+COMMENT ON COLUMN aggjobs.workers.blocked_by IS 'processes whose locks it waits for';
+
+CREATE VIEW aggjobs.job_stats WITH (security_barrier) AS
+SELECT j.job_name,
+       count(r.run_id) FILTER (WHERE r.status NOT IN ('queued', 'running', 'skipped', 'missed')) AS runs,
+       count(r.run_id) FILTER (WHERE r.status = 'succeeded') AS succeeded,
+       count(r.run_id) FILTER (WHERE r.status IN ('failed', 'timed_out', 'crashed')) AS failed,
+       round(100.0 * count(r.run_id) FILTER (WHERE r.status = 'succeeded')
+             / nullif(count(r.run_id) FILTER (WHERE r.status IN ('succeeded', 'failed', 'timed_out', 'crashed')), 0), 1)
+           AS success_percent,
+       avg(r.ended_at - r.started_at) AS average_duration,
+       percentile_cont(0.95) WITHIN GROUP (ORDER BY r.ended_at - r.started_at) AS p95_duration,
+       max(r.ended_at - r.started_at) AS slowest_duration,
+       s.failures_in_a_row,
+       s.last_slot,
+       s.next_slot
+FROM aggjobs.job j
+     JOIN aggjobs.job_state s USING (job_id)
+     LEFT JOIN aggjobs.run r USING (job_id)
+WHERE pg_catalog.pg_has_role(j.owner::oid, 'USAGE') OR pg_catalog.pg_has_role('pg_monitor', 'USAGE')
+GROUP BY j.job_id, j.job_name, s.failures_in_a_row, s.last_slot, s.next_slot;
+COMMENT ON VIEW aggjobs.job_stats IS 'figures per job over the history that is kept';
+COMMENT ON COLUMN aggjobs.job_stats.job_name IS 'job';
+COMMENT ON COLUMN aggjobs.job_stats.runs IS 'runs that started and ended';
+COMMENT ON COLUMN aggjobs.job_stats.succeeded IS 'those that succeeded';
+COMMENT ON COLUMN aggjobs.job_stats.failed IS 'those that failed, timed out or crashed';
+COMMENT ON COLUMN aggjobs.job_stats.success_percent IS 'succeeded, of succeeded and failed';
+COMMENT ON COLUMN aggjobs.job_stats.average_duration IS 'mean time from start to end';
+COMMENT ON COLUMN aggjobs.job_stats.p95_duration IS 'time within which 95 % of them ended';
+COMMENT ON COLUMN aggjobs.job_stats.slowest_duration IS 'longest time';
+COMMENT ON COLUMN aggjobs.job_stats.failures_in_a_row IS 'failures since the last success';
+COMMENT ON COLUMN aggjobs.job_stats.last_slot IS 'last planned slot that came';
+COMMENT ON COLUMN aggjobs.job_stats.next_slot IS 'next planned slot';
+
+-- ------------------------------------------------------ settings, rollups
+
+CREATE VIEW aggjobs.settings AS
+SELECT DISTINCT ON (s.name) s.name, s.value, s.builtin, s.changed_by, s.changed_at
+FROM aggjobs.setting s
+ORDER BY s.name, s.builtin;
+COMMENT ON VIEW aggjobs.settings IS 'values that aggjobs_set() sets, and built-in ones that were not changed';
+COMMENT ON COLUMN aggjobs.settings.name IS 'name; ${name} in a schedule stands for the value';
+COMMENT ON COLUMN aggjobs.settings.value IS 'value';
+COMMENT ON COLUMN aggjobs.settings.builtin IS 'true while it is as the extension came';
+COMMENT ON COLUMN aggjobs.settings.changed_by IS 'session user who set it';
+COMMENT ON COLUMN aggjobs.settings.changed_at IS 'when it was set';
+
+CREATE VIEW aggjobs.rollups AS
+SELECT r.rollup_name,
+       r.source,
+       r.unit AS bucket,
+       r.horizon,
+       pg_catalog.clock_timestamp() - r.horizon AS lag,
+       (SELECT count(*) FROM aggjobs.stale s WHERE s.rollup_id = r.rollup_id)
+       + CASE WHEN r.source_rollup IS NULL
+              THEN (SELECT count(*) FROM aggjobs.change c WHERE c.source = r.source::oid)
+              ELSE 0 END AS stale_ranges,
+       'changes'::text AS tracking,
+       true AS exact,
+       r.frozen_before,
+       r.target,
+       (SELECT c.rollup_name FROM aggjobs.rollup c WHERE c.rollup_id = r.source_rollup) AS source_rollup,
+       r.time_zone
+FROM aggjobs.rollup r;
+COMMENT ON VIEW aggjobs.rollups IS 'rollups: up to where they are computed, and what is out of date';
+COMMENT ON COLUMN aggjobs.rollups.rollup_name IS 'name';
+COMMENT ON COLUMN aggjobs.rollups.source IS 'table it is computed from';
+COMMENT ON COLUMN aggjobs.rollups.bucket IS 'length of a bucket: hour, day, week or month';
+COMMENT ON COLUMN aggjobs.rollups.horizon IS 'buckets that end by then have been computed; NULL: none yet';
+COMMENT ON COLUMN aggjobs.rollups.lag IS 'time since the horizon';
+COMMENT ON COLUMN aggjobs.rollups.stale_ranges IS 'ranges written since they were computed, open buckets included';
+COMMENT ON COLUMN aggjobs.rollups.tracking IS 'changes: what is written to the source is noted';
+COMMENT ON COLUMN aggjobs.rollups.exact IS 'a refresh makes closed buckets equal to the query on the raw rows';
+COMMENT ON COLUMN aggjobs.rollups.frozen_before IS 'buckets before are kept as they are: their raw rows were retired';
+COMMENT ON COLUMN aggjobs.rollups.target IS 'table it fills';
+COMMENT ON COLUMN aggjobs.rollups.source_rollup IS 'rollup that fills the source';
+COMMENT ON COLUMN aggjobs.rollups.time_zone IS 'zone of its days, weeks and months';
+
+-- ------------------------------------------------------------------ health
+
+/*
+ * Each row is one question; "failing" wants somebody now, "degraded" soon.
+ * Silence counts as bad news: no scheduler, overdue slots and old rollups are
+ * all told.
+ */
+CREATE VIEW aggjobs.health AS
+SELECT 'scheduler'::text AS check_name,
+       CASE WHEN s.state = 'running' THEN 'ok' ELSE 'failing' END AS state,
+       CASE s.state
+            WHEN 'running' THEN 'the scheduler of this database is at work'
+            WHEN 'starting' THEN 'this database has no scheduler at the moment'
+            ELSE 'the library is not preloaded: add shared_preload_libraries = ''pg_aggjobs'' to postgresql.conf and restart the server'
+       END AS detail
+FROM (SELECT aggjobs.scheduler_state() AS state) s
+UNION ALL
+SELECT 'enabled',
+       CASE WHEN pg_catalog.current_setting('aggjobs.enabled', true) = 'off' THEN 'degraded' ELSE 'ok' END,
+       CASE WHEN pg_catalog.current_setting('aggjobs.enabled', true) = 'off'
+            THEN 'aggjobs.enabled is off: nothing starts' ELSE 'runs may start' END
+UNION ALL
+SELECT 'overdue',
+       CASE WHEN count(*) = 0 THEN 'ok' ELSE 'failing' END,
+       CASE WHEN count(*) = 0 THEN 'no planned slot has been passed over'
+            ELSE pg_catalog.format('%s jobs should have started, the first at %s', count(*), min(s.next_slot)) END
+FROM aggjobs.job j JOIN aggjobs.job_state s USING (job_id)
+WHERE j.enabled AND s.next_slot < pg_catalog.clock_timestamp() - interval '5 minutes'
+UNION ALL
+SELECT 'waiting',
+       CASE WHEN count(*) = 0 THEN 'ok' ELSE 'degraded' END,
+       CASE WHEN count(*) = 0 THEN 'no run waits for a worker'
+            ELSE pg_catalog.format('%s runs have waited for a worker since %s', count(*), min(r.queued_at)) END
+FROM aggjobs.run r
+WHERE r.status = 'queued' AND r.queued_at < pg_catalog.clock_timestamp() - interval '5 minutes'
+UNION ALL
+SELECT 'failures',
+       CASE WHEN count(*) = 0 THEN 'ok' ELSE 'failing' END,
+       CASE WHEN count(*) = 0 THEN 'no job has failed three times in a row'
+            ELSE 'failed three times or more in a row: ' || pg_catalog.string_agg(j.job_name, ', ' ORDER BY j.job_name) END
+FROM aggjobs.job j JOIN aggjobs.job_state s USING (job_id)
+WHERE j.enabled AND s.failures_in_a_row >= 3
+UNION ALL
+SELECT 'copied',
+       CASE WHEN count(*) = 0 THEN 'ok' ELSE 'degraded' END,
+       CASE WHEN count(*) = 0 THEN 'all jobs belong to this database'
+            ELSE pg_catalog.format('%s jobs were copied from another database and wait for SELECT aggjobs_resume(NULL)', count(*)) END
+FROM aggjobs.job j
+WHERE j.enabled AND j.database_oid <> (SELECT d.oid FROM pg_catalog.pg_database d
+                                       WHERE d.datname = pg_catalog.current_database())
+UNION ALL
+SELECT 'freshness',
+       CASE WHEN count(*) = 0 THEN 'ok' ELSE 'degraded' END,
+       CASE WHEN count(*) = 0 THEN 'all rollups that have been computed are up to date'
+            ELSE 'not computed for two buckets: ' || pg_catalog.string_agg(r.rollup_name, ', ' ORDER BY r.rollup_name) END
+FROM aggjobs.rollup r
+WHERE r.horizon < pg_catalog.clock_timestamp() - 2 * ('1 ' || r.unit)::interval - interval '3 hours';
+COMMENT ON VIEW aggjobs.health IS 'how things stand, one row per question';
+COMMENT ON COLUMN aggjobs.health.check_name IS 'what was looked at';
+COMMENT ON COLUMN aggjobs.health.state IS 'ok, degraded or failing';
+COMMENT ON COLUMN aggjobs.health.detail IS 'what was found, in words';
+
+-- --------------------------------------------------------- short functions
+
+CREATE FUNCTION aggjobs_status(name text DEFAULT NULL)
+RETURNS TABLE (job_name text, state text, last_status text, last_run_at timestamptz, next_run_at timestamptz, fails integer)
+LANGUAGE sql STABLE PARALLEL RESTRICTED
+BEGIN ATOMIC
+	SELECT j.job_name, j.state, j.last_status, j.last_run_at::timestamptz(0),
+	       j.next_run_at::timestamptz(0), j.failures_in_a_row
+	FROM aggjobs.jobs j
+	WHERE name IS NULL OR j.job_name = name
+	ORDER BY j.job_name;
+END;
+COMMENT ON FUNCTION aggjobs_status(text) IS 'how all jobs stand, or one, in 100 columns';
+
+CREATE FUNCTION aggjobs_history(name text DEFAULT NULL, max integer DEFAULT 20)
+RETURNS TABLE (run_id bigint, job_name text, status text, started_at timestamptz, seconds numeric, outcome text)
+LANGUAGE sql STABLE PARALLEL RESTRICTED
+BEGIN ATOMIC
+	SELECT r.run_id, r.job_name, r.status, coalesce(r.started_at, r.queued_at)::timestamptz(0),
+	       round(extract(epoch FROM r.duration)::numeric, 3),
+	       CASE WHEN r.status = 'succeeded' THEN r.rows_written || ' rows'
+	            ELSE left(coalesce(r.error, r.note), 30) END
+	FROM aggjobs.runs r
+	WHERE name IS NULL OR r.job_name = name
+	ORDER BY r.run_id DESC
+	LIMIT greatest(max, 0);
+END;
+COMMENT ON FUNCTION aggjobs_history(text, integer) IS 'the last runs of all jobs, or of one, the newest first, in 100 columns';
+
+CREATE FUNCTION aggjobs_logs(run_id bigint, tail integer DEFAULT NULL, since timestamptz DEFAULT NULL)
+RETURNS TABLE (logged_at timestamptz, level text, message text)
+LANGUAGE sql STABLE PARALLEL RESTRICTED
+BEGIN ATOMIC
+	SELECT t.logged_at, t.level, t.message
+	FROM (SELECT l.seq, l.logged_at, l.level, l.message
+	      FROM aggjobs.run_logs l
+	      WHERE l.run_id = aggjobs_logs.run_id
+	        AND (since IS NULL OR l.logged_at > since)
+	      ORDER BY l.seq DESC
+	      LIMIT tail) t
+	ORDER BY t.seq;
+END;
+COMMENT ON FUNCTION aggjobs_logs(bigint, integer, timestamptz) IS
+	'log lines of a run, in order; tail gives the last ones, since those raised later';

@@ -1,0 +1,125 @@
+/*-------------------------------------------------------------------------
+ *
+ * observe_api.c
+ *	  SQL functions that show what is in shared memory, and the one that the
+ *	  extension script calls at its end.
+ *
+ * Copyright (c) 2026, pg_aggjobs contributors
+ *
+ * IDENTIFICATION
+ *	  src/api/observe_api.c
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "base/compat.h"
+
+#include "base/spi.h"
+#include "miscadmin.h"
+#include "shmem/databases.h"
+#include "shmem/slots.h"
+#include "shmem/wake.h"
+#include "utils/tuplestore.h"
+
+PG_FUNCTION_INFO_V1(aggjobs_installed);
+PG_FUNCTION_INFO_V1(aggjobs_scheduler_state);
+PG_FUNCTION_INFO_V1(aggjobs_worker_slots);
+
+/*
+ * aggjobs.installed()
+ *		The extension has been created: its scheduler starts at commit.  Warns
+ *		if the library is not preloaded, with the line to add.
+ */
+Datum
+aggjobs_installed(PG_FUNCTION_ARGS)
+{
+	aj_wake_extension(true);
+	if (!aj_segment_present())
+		ereport(WARNING,
+				(errmsg("pg_aggjobs is not preloaded: jobs can be defined, but will not run by themselves"),
+				 errhint("Add this line to postgresql.conf and restart the server: shared_preload_libraries = 'pg_aggjobs'")));
+	PG_RETURN_VOID();
+}
+
+/*
+ * aggjobs.scheduler_state() -> text
+ *		running, starting or not preloaded.
+ */
+Datum
+aggjobs_scheduler_state(PG_FUNCTION_ARGS)
+{
+	const char *state = "not preloaded";
+
+	if (aj_segment_present())
+		state = aj_databases_has_scheduler(MyDatabaseId) ?
+			"running" : "starting";
+	PG_RETURN_TEXT_P(cstring_to_text(state));
+}
+
+static const char *
+state_name(const AjSlotView *slot)
+{
+	static const char *const names[] = {
+		[AJ_SLOT_FREE] = "free",
+		[AJ_SLOT_STARTING] = "starting",
+		[AJ_SLOT_RUNNING] = "running",
+		[AJ_SLOT_DONE] = "idle",
+		[AJ_SLOT_IDLE] = "idle",
+		[AJ_SLOT_ASSIGNED] = "starting",
+		[AJ_SLOT_ENDED] = "ended",
+	};
+
+	if (slot->state == AJ_SLOT_RUNNING && slot->stop != AJ_STOP_NONE)
+		return slot->terminated ? "terminating" : "cancelling";
+	return names[slot->state];
+}
+
+static bool
+has_run(const AjSlotView *slot)
+{
+	return slot->state == AJ_SLOT_STARTING ||
+		slot->state == AJ_SLOT_RUNNING || slot->state == AJ_SLOT_ASSIGNED;
+}
+
+#define COLUMNS 8
+
+static void
+put_slot(ReturnSetInfo *result, const AjSlotView *slot)
+{
+	Datum		values[COLUMNS];
+	bool		nulls[COLUMNS] = {0};
+
+	values[0] = Int32GetDatum(slot->index);
+	values[1] = Int32GetDatum(slot->pid);
+	values[2] = ObjectIdGetDatum(slot->owner);
+	values[3] = CStringGetTextDatum(state_name(slot));
+	values[4] = Int64GetDatum(slot->run_id);
+	values[5] = TimestampTzGetDatum(slot->run_started);
+	values[6] = TimestampTzGetDatum(slot->deadline);
+	values[7] = Int32GetDatum(slot->runs_done);
+	nulls[1] = slot->pid == 0;
+	nulls[4] = !has_run(slot);
+	nulls[5] = slot->state != AJ_SLOT_RUNNING;
+	nulls[6] = slot->state != AJ_SLOT_RUNNING || slot->deadline == DT_NOEND;
+	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+}
+
+/*
+ * aggjobs.worker_slots() -> setof (slot, pid, owner, state, run_id,
+ *		started_at, deadline, runs_done)
+ *		The workers of this database.
+ */
+Datum
+aggjobs_worker_slots(PG_FUNCTION_ARGS)
+{
+	AjSlotView *slots;
+	int			n;
+
+	InitMaterializedSRF(fcinfo, 0);
+	if (!aj_segment_present())
+		PG_RETURN_NULL();
+	slots = palloc(sizeof(AjSlotView) * (Size) aj_segment()->nslots);
+	n = aj_slots_look(MyDatabaseId, slots);
+	for (int i = 0; i < n; i++)
+		put_slot((ReturnSetInfo *) fcinfo->resultinfo, &slots[i]);
+	PG_RETURN_NULL();
+}

@@ -1,0 +1,75 @@
+/*-------------------------------------------------------------------------
+ *
+ * compat.h
+ *	  The one place that knows what differs between PostgreSQL 15 and 18.
+ *
+ * Every file of the project includes this first; it brings in postgres.h.
+ * No other file tests PG_VERSION_NUM.
+ *
+ * Copyright (c) 2026, pg_aggjobs contributors
+ *
+ * IDENTIFICATION
+ *	  src/base/compat.h
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef AJ_BASE_COMPAT_H
+#define AJ_BASE_COMPAT_H
+
+#include "postgres.h"
+
+#include "catalog/pg_database.h"
+#include "catalog/pg_extension.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "storage/proc.h"
+#include "tcop/pquery.h"
+#include "utils/acl.h"
+
+#if PG_VERSION_NUM < 150000 || PG_VERSION_NUM >= 190000
+#error "pg_aggjobs needs PostgreSQL 15 to 18"
+#endif
+
+/* 16 replaced the ownership checks of each catalog by one function. */
+#if PG_VERSION_NUM >= 160000
+#define aj_owns_extension(oid, role) \
+	object_ownercheck(ExtensionRelationId, (oid), (role))
+#define aj_owns_database(oid, role) \
+	object_ownercheck(DatabaseRelationId, (oid), (role))
+#define aj_database_aclcheck(oid, role, mode) \
+	object_aclcheck(DatabaseRelationId, (oid), (role), (mode))
+#else
+#define aj_owns_extension(oid, role) pg_extension_ownercheck((oid), (role))
+#define aj_owns_database(oid, role) pg_database_ownercheck((oid), (role))
+#define aj_database_aclcheck(oid, role, mode) \
+	pg_database_aclcheck((oid), (role), (mode))
+#endif
+
+/* 17 gave processes a number of their own; before, it was in PGPROC. */
+#if PG_VERSION_NUM >= 170000
+#define AJ_MY_PROC_NUMBER ((int) MyProcNumber)
+#else
+#define AJ_MY_PROC_NUMBER (MyProc->pgprocno)
+#endif
+
+/* 17 lets an extension name what it waits for. */
+#if PG_VERSION_NUM >= 170000
+#define aj_wait_event(name) WaitEventExtensionNew(name)
+#else
+#include "utils/wait_event.h"
+#define aj_wait_event(name) ((uint32) PG_WAIT_EXTENSION)
+#endif
+
+/* 18 runs every portal once. */
+#if PG_VERSION_NUM >= 180000
+#define aj_portal_run(portal, dest, qc) \
+	PortalRun((portal), FETCH_ALL, true, (dest), (dest), (qc))
+#else
+#define aj_portal_run(portal, dest, qc) \
+	PortalRun((portal), FETCH_ALL, true, true, (dest), (dest), (qc))
+#endif
+
+/* 17 put the password and login checks of a background worker behind flags. */
+#define AJ_WORKER_CONNECT_FLAGS 0
+
+#endif							/* AJ_BASE_COMPAT_H */

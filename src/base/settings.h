@@ -1,0 +1,27 @@
+/*
+ * settings.h
+ *	  The settings of the extension (aggjobs.*).
+ */
+#ifndef AJ_BASE_SETTINGS_H
+#define AJ_BASE_SETTINGS_H
+
+#include "base/compat.h"
+
+extern bool aj_enabled;
+extern bool aj_allow_superuser_jobs;
+extern int	aj_cancel_grace;
+extern int	aj_default_timeout;
+extern int	aj_keep_age;
+extern int	aj_keep_failures;
+extern int	aj_keep_successes;
+extern int	aj_log_lines;
+extern int	aj_max_databases;
+extern int	aj_max_workers;
+extern int	aj_rescan_interval;
+extern int	aj_worker_idle;
+extern int	aj_worker_max_memory;
+extern int	aj_worker_max_runs;
+
+extern void aj_settings_define(void);
+
+#endif							/* AJ_BASE_SETTINGS_H */

@@ -1,0 +1,101 @@
+/*-------------------------------------------------------------------------
+ *
+ * tx.c
+ *	  Transactions of our own processes.
+ *
+ * A process without a client has to open its transactions itself, and to
+ * say what it does: pg_stat_activity shows the activity, and statistics are
+ * sent at each end, or autovacuum would never hear of the rows written.
+ *
+ * aj_tx_begin() opens a real transaction block, as a client's BEGIN does, so
+ * that nothing below takes the work for a statement of its own.
+ *
+ * No state but the server's, no locks; errors are the server's own.
+ *
+ * Copyright (c) 2026, pg_aggjobs contributors
+ *
+ * IDENTIFICATION
+ *	  src/base/tx.c
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "base/compat.h"
+
+#include "access/xact.h"
+#include "base/tx.h"
+#include "pgstat.h"
+#include "utils/guc.h"
+#include "utils/snapmgr.h"
+
+static void
+report_running(const char *activity)
+{
+	SetCurrentStatementStartTimestamp();
+	pgstat_report_activity(STATE_RUNNING, activity);
+}
+
+static void
+report_idle(void)
+{
+	pgstat_report_stat(true);
+	pgstat_report_activity(STATE_IDLE, NULL);
+}
+
+/*
+ * aj_tx_begin
+ *		Open a transaction block that may write, with a snapshot.  "activity"
+ *		is shown in pg_stat_activity.
+ */
+void
+aj_tx_begin(const char *activity)
+{
+	report_running(activity);
+	StartTransactionCommand();
+	BeginTransactionBlock();
+	CommitTransactionCommand();
+	StartTransactionCommand();
+	XactReadOnly = false;
+	PushActiveSnapshot(GetTransactionSnapshot());
+}
+
+/*
+ * aj_tx_begin_bare
+ *		Open a transaction without block and snapshot, for statements that
+ *		insist on it: CALL with COMMIT, VACUUM, CREATE INDEX CONCURRENTLY.
+ */
+void
+aj_tx_begin_bare(const char *activity)
+{
+	report_running(activity);
+	StartTransactionCommand();
+}
+
+/*
+ * aj_tx_commit
+ *		Commit what either of the above opened.
+ */
+void
+aj_tx_commit(void)
+{
+	if (ActiveSnapshotSet())
+		PopActiveSnapshot();
+	if (IsTransactionBlock())
+	{
+		EndTransactionBlock(false);
+		CommitTransactionCommand();
+	}
+	else
+		CommitTransactionCommand();
+	report_idle();
+}
+
+/*
+ * aj_tx_abort
+ *		Roll back whatever is open, in any state; for error handlers.
+ */
+void
+aj_tx_abort(void)
+{
+	AbortOutOfAnyTransaction();
+	report_idle();
+}

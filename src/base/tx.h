@@ -1,0 +1,15 @@
+/*
+ * tx.h
+ *	  Transactions of our own processes.
+ */
+#ifndef AJ_BASE_TX_H
+#define AJ_BASE_TX_H
+
+#include "base/compat.h"
+
+extern void aj_tx_begin(const char *activity);
+extern void aj_tx_begin_bare(const char *activity);
+extern void aj_tx_commit(void);
+extern void aj_tx_abort(void);
+
+#endif							/* AJ_BASE_TX_H */

@@ -1,0 +1,368 @@
+/*-------------------------------------------------------------------------
+ *
+ * job.c
+ *	  aggjobs.job and aggjobs.job_state: definitions, and where they stand.
+ *
+ * Every function needs a transaction and works with the rights of the
+ * extension's owner; who may act on a job is asked with aj_job_may_act().
+ * Results live in the caller's memory context unless one is passed.
+ *
+ * Who may write next_slot: the functions that change a definition, and the
+ * scheduler when it fires a slot.  The scheduler names the slot it fires, so
+ * that of two writers one finds nothing to update.
+ *
+ * Copyright (c) 2026, pg_aggjobs contributors
+ *
+ * IDENTIFICATION
+ *	  src/catalog/job.c
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "base/compat.h"
+
+#include "access/htup_details.h"
+#include "base/errors.h"
+#include "base/settings.h"
+#include "base/spi.h"
+#include "catalog/job.h"
+#include "catalog/pg_authid.h"
+#include "miscadmin.h"
+#include "utils/array.h"
+#include "utils/syscache.h"
+
+#define JOB_COLUMNS \
+	"SELECT j.job_id, j.job_name, j.description, j.owner::oid, j.owner_name::text," \
+	" j.schedule, j.time_zone, j.enabled, j.steps, j.timeout, j.memory_limit," \
+	" j.settings, j.keep_successes, j.keep_failures, j.keep_age," \
+	" j.database_oid, j.builtin, s.next_slot, s.last_ended_at" \
+	" FROM aggjobs.job j JOIN aggjobs.job_state s USING (job_id)"
+
+static Interval *
+read_interval(int column, MemoryContext context)
+{
+	bool		isnull;
+	Datum		value = aj_spi_datum(0, column, &isnull);
+	Interval   *copy;
+
+	if (isnull)
+		return NULL;
+	copy = MemoryContextAlloc(context, sizeof(Interval));
+	*copy = *DatumGetIntervalP(value);
+	return copy;
+}
+
+static AjJob *
+read_job(MemoryContext context)
+{
+	AjJob	   *job = MemoryContextAllocZero(context, sizeof(AjJob));
+
+	job->job_id = aj_spi_int8(0, 1, 0);
+	job->name = aj_spi_text(0, 2, context);
+	job->description = aj_spi_text(0, 3, context);
+	job->owner = aj_spi_oid(0, 4);
+	job->owner_name = aj_spi_text(0, 5, context);
+	job->schedule = aj_spi_text(0, 6, context);
+	job->time_zone = aj_spi_text(0, 7, context);
+	job->enabled = aj_spi_bool(0, 8);
+	job->steps = aj_spi_jsonb(0, 9, context);
+	job->timeout = read_interval(10, context);
+	job->memory_limit = aj_spi_int8(0, 11, 0);
+	job->settings = aj_spi_jsonb(0, 12, context);
+	job->keep_successes = (int) aj_spi_int8(0, 13, -1);
+	job->keep_failures = (int) aj_spi_int8(0, 14, -1);
+	job->keep_age = read_interval(15, context);
+	job->database_oid = aj_spi_oid(0, 16);
+	job->builtin = aj_spi_bool(0, 17);
+	job->next_slot = aj_spi_time(0, 18, AJ_NO_TIME);
+	job->last_ended_at = aj_spi_time(0, 19, AJ_NO_TIME);
+	return job;
+}
+
+/*
+ * aj_job_find
+ *		The job of this name; if there is none, NULL or error 42704.
+ */
+AjJob *
+aj_job_find(const char *name, bool missing_ok)
+{
+	MemoryContext context = CurrentMemoryContext;
+	AjSpi		spi;
+	AjJob	   *job = NULL;
+
+	aj_spi_open(&spi, AJ_RIGHTS_CATALOG);
+	if (aj_spi_run(JOB_COLUMNS " WHERE j.job_name = $1",
+				   AJ_ARGS(aj_arg_text(name))) > 0)
+		job = read_job(context);
+	aj_spi_close(&spi);
+
+	if (job == NULL && !missing_ok)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("job \"%s\" does not exist", aj_clip(name)),
+				 errhint("List the jobs with SELECT job_name FROM aggjobs.jobs.")));
+	return job;
+}
+
+/* The job with this id, or NULL. */
+AjJob *
+aj_job_get(int64 job_id)
+{
+	MemoryContext context = CurrentMemoryContext;
+	AjSpi		spi;
+	AjJob	   *job = NULL;
+
+	aj_spi_open(&spi, AJ_RIGHTS_CATALOG);
+	if (aj_spi_run(JOB_COLUMNS " WHERE j.job_id = $1",
+				   AJ_ARGS(aj_arg_int8(job_id))) > 0)
+		job = read_job(context);
+	aj_spi_close(&spi);
+	return job;
+}
+
+/* May the current user change, run and cancel this job? */
+bool
+aj_job_may_act(const AjJob *job)
+{
+	return has_privs_of_role(GetUserId(), job->owner);
+}
+
+/*
+ * aj_job_find_mine
+ *		The job of this name, if the current user may act on it.
+ *
+ * Errors: 42704 if there is none, 42501 if it is somebody else's.
+ */
+AjJob *
+aj_job_find_mine(const char *name)
+{
+	AjJob	   *job = aj_job_find(name, false);
+
+	if (!aj_job_may_act(job))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("permission denied for job \"%s\"", job->name),
+				 errdetail("The job belongs to role \"%s\".",
+						   job->owner_name),
+				 errhint("Act as its owner, or as a member of that role.")));
+	return job;
+}
+
+static AjArg
+nullable_int4(int value)
+{
+	return aj_arg_int4_or_null(value, value < 0);
+}
+
+#define JOB_VALUES(job) \
+	aj_arg_text((job)->name), \
+	aj_arg_text((job)->description), \
+	aj_arg_oid((job)->owner), \
+	aj_arg_text((job)->owner_name), \
+	aj_arg_text((job)->schedule), \
+	aj_arg_text((job)->time_zone), \
+	aj_arg_bool((job)->enabled), \
+	aj_arg_jsonb((job)->steps), \
+	aj_arg_interval((job)->timeout), \
+	aj_arg(INT8OID, Int64GetDatum((job)->memory_limit), (job)->memory_limit == 0), \
+	aj_arg_jsonb((job)->settings), \
+	nullable_int4((job)->keep_successes), \
+	nullable_int4((job)->keep_failures), \
+	aj_arg_interval((job)->keep_age)
+
+/* Write a new job; error 42710 if the name is taken.  Returns its id. */
+int64
+aj_job_insert(const AjJob *job)
+{
+	AjSpi		spi;
+	int64		job_id;
+
+	aj_spi_open(&spi, AJ_RIGHTS_CATALOG);
+	if (aj_spi_run("INSERT INTO aggjobs.job (job_name, description, owner,"
+				   " owner_name, schedule, time_zone, enabled, steps, timeout,"
+				   " memory_limit, settings, keep_successes, keep_failures,"
+				   " keep_age, database_oid)"
+				   " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11,"
+				   " $12, $13, $14, $15)"
+				   " ON CONFLICT (job_name) DO NOTHING RETURNING job_id",
+				   AJ_ARGS(JOB_VALUES(job), aj_arg_oid(MyDatabaseId))) == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_DUPLICATE_OBJECT),
+				 errmsg("job \"%s\" already exists", job->name),
+				 errhint("Change it with aggjobs_alter_job('%s', ...).",
+						 job->name)));
+	job_id = aj_spi_int8(0, 1, 0);
+	(void) aj_spi_run("INSERT INTO aggjobs.job_state (job_id, next_slot)"
+					  " VALUES ($1, $2)",
+					  AJ_ARGS(aj_arg_int8(job_id),
+							  aj_arg_time(job->next_slot)));
+	aj_spi_close(&spi);
+	return job_id;
+}
+
+/* Write all of a job that exists; it belongs to this database from now on. */
+void
+aj_job_update(const AjJob *job)
+{
+	AjSpi		spi;
+
+	aj_spi_open(&spi, AJ_RIGHTS_CATALOG);
+	(void) aj_spi_run("UPDATE aggjobs.job SET job_name = $1, description = $2,"
+					  " owner = $3, owner_name = $4, schedule = $5,"
+					  " time_zone = $6, enabled = $7, steps = $8, timeout = $9,"
+					  " memory_limit = $10, settings = $11,"
+					  " keep_successes = $12, keep_failures = $13,"
+					  " keep_age = $14, database_oid = $15,"
+					  " changed_by = session_user, changed_at = now()"
+					  " WHERE job_id = $16",
+					  AJ_ARGS(JOB_VALUES(job), aj_arg_oid(MyDatabaseId),
+							  aj_arg_int8(job->job_id)));
+	(void) aj_spi_run("UPDATE aggjobs.job_state SET next_slot = $2"
+					  " WHERE job_id = $1 AND next_slot IS DISTINCT FROM $2",
+					  AJ_ARGS(aj_arg_int8(job->job_id),
+							  aj_arg_time(job->next_slot)));
+	aj_spi_close(&spi);
+}
+
+/*
+ * aj_job_delete
+ *		Remove a job and cancel its queued runs; its history stays until its
+ *		age removes it.
+ */
+void
+aj_job_delete(int64 job_id)
+{
+	AjSpi		spi;
+
+	aj_spi_open(&spi, AJ_RIGHTS_CATALOG);
+	(void) aj_spi_run("DELETE FROM aggjobs.job WHERE job_id = $1",
+					  AJ_ARGS(aj_arg_int8(job_id)));
+	(void) aj_spi_run("UPDATE aggjobs.run SET status = 'cancelled',"
+					  " ended_at = clock_timestamp(), note = 'job was dropped'"
+					  " WHERE job_id = $1 AND status = 'queued'",
+					  AJ_ARGS(aj_arg_int8(job_id)));
+	aj_spi_close(&spi);
+}
+
+/* The names of all jobs, or of those the current user may act on, sorted. */
+char **
+aj_job_names(int *n, bool only_mine)
+{
+	MemoryContext context = CurrentMemoryContext;
+	AjSpi		spi;
+	Oid			user = GetUserId();
+	uint64		rows;
+	char	  **names;
+
+	aj_spi_open(&spi, AJ_RIGHTS_CATALOG);
+	rows = aj_spi_run("SELECT job_name, owner::oid FROM aggjobs.job ORDER BY 1",
+					  AJ_NO_ARGS);
+	names = MemoryContextAlloc(context, sizeof(char *) * (Size) Max(rows, 1));
+	*n = 0;
+	for (uint64 i = 0; i < rows; i++)
+		if (!only_mine || has_privs_of_role(user, aj_spi_oid(i, 2)))
+			names[(*n)++] = aj_spi_text(i, 1, context);
+	aj_spi_close(&spi);
+	return names;
+}
+
+/* An int8[] of these ids, or NULL's argument for none. */
+static AjArg
+arg_int8_array(const int64 *values, int n)
+{
+	Datum	   *datums;
+
+	if (values == NULL)
+		return aj_arg(INT8ARRAYOID, (Datum) 0, true);
+	datums = palloc(sizeof(Datum) * (Size) Max(n, 1));
+	for (int i = 0; i < n; i++)
+		datums[i] = Int64GetDatum(values[i]);
+	return aj_arg(INT8ARRAYOID,
+				  PointerGetDatum(construct_array(datums, n, INT8OID,
+												  sizeof(int64),
+												  FLOAT8PASSBYVAL,
+												  TYPALIGN_DOUBLE)),
+				  false);
+}
+
+/*
+ * aj_job_plans
+ *		The plans of enabled jobs that have a schedule: of these jobs, or of
+ *		all if "job_ids" is NULL.  The result lives in "context".
+ */
+AjJobPlan *
+aj_job_plans(const int64 *job_ids, int njobs, int *n, MemoryContext context)
+{
+	AjSpi		spi;
+	AjJobPlan  *plans;
+
+	aj_spi_open(&spi, AJ_RIGHTS_CATALOG);
+	*n = (int)
+		aj_spi_run("SELECT j.job_id, j.schedule, j.time_zone, s.next_slot,"
+				   " greatest(s.last_slot, j.changed_at),"
+				   " s.next_slot IS NULL AND EXISTS (SELECT FROM aggjobs.run r"
+				   " WHERE r.job_id = j.job_id"
+				   " AND r.status IN ('queued', 'running'))"
+				   " FROM aggjobs.job j JOIN aggjobs.job_state s USING (job_id)"
+				   " WHERE j.enabled AND j.schedule IS NOT NULL"
+				   " AND j.database_oid = $2"
+				   " AND ($1 IS NULL OR j.job_id = ANY ($1))",
+				   AJ_ARGS(arg_int8_array(job_ids, njobs),
+						   aj_arg_oid(MyDatabaseId)));
+	plans = MemoryContextAllocHuge(context,
+								   sizeof(AjJobPlan) * (Size) Max(*n, 1));
+	for (int i = 0; i < *n; i++)
+	{
+		plans[i].job_id = aj_spi_int8((uint64) i, 1, 0);
+		plans[i].schedule = aj_spi_text((uint64) i, 2, context);
+		plans[i].time_zone = aj_spi_text((uint64) i, 3, context);
+		plans[i].next_slot = aj_spi_time((uint64) i, 4, AJ_NO_TIME);
+		plans[i].known_since = aj_spi_time((uint64) i, 5, AJ_NO_TIME);
+		plans[i].running = aj_spi_bool((uint64) i, 6);
+	}
+	aj_spi_close(&spi);
+	return plans;
+}
+
+/* Plan the next slot of a job; AJ_NO_TIME for none. */
+void
+aj_job_set_next_slot(int64 job_id, TimestampTz next_slot)
+{
+	(void) aj_catalog_run("UPDATE aggjobs.job_state SET next_slot = $2"
+						  " WHERE job_id = $1"
+						  " AND next_slot IS DISTINCT FROM $2",
+						  AJ_ARGS(aj_arg_int8(job_id),
+								  aj_arg_time(next_slot)));
+}
+
+/*
+ * aj_job_owner_problem
+ *		Why runs of this owner must not start: a sentence, or NULL if they
+ *		may.  Asked before every run, because roles change behind our back.
+ */
+const char *
+aj_job_owner_problem(Oid owner, const char *owner_name, Oid database_oid)
+{
+	HeapTuple	tuple = SearchSysCache1(AUTHOID, ObjectIdGetDatum(owner));
+	Form_pg_authid role;
+	const char *problem = NULL;
+
+	if (!HeapTupleIsValid(tuple))
+		return psprintf("role \"%s\", the owner of the job, does not exist",
+						owner_name);
+	role = (Form_pg_authid) GETSTRUCT(tuple);
+	if (strcmp(NameStr(role->rolname), owner_name) != 0)
+		problem = psprintf("the owner of the job was role \"%s\" and is now called \"%s\"",
+						   owner_name, NameStr(role->rolname));
+	else if (!role->rolcanlogin)
+		problem = psprintf("role \"%s\", the owner of the job, is not allowed to log in",
+						   owner_name);
+	else if (role->rolsuper && !aj_allow_superuser_jobs)
+		problem = psprintf("role \"%s\", the owner of the job, is a superuser, and aggjobs.allow_superuser_jobs is off",
+						   owner_name);
+	ReleaseSysCache(tuple);
+	if (problem == NULL &&
+		aj_database_aclcheck(database_oid, owner, ACL_CONNECT) != ACLCHECK_OK)
+		problem = psprintf("role \"%s\", the owner of the job, may not connect to the database",
+						   owner_name);
+	return problem;
+}

@@ -1,0 +1,311 @@
+/*-------------------------------------------------------------------------
+ *
+ * due.c
+ *	  The scheduler's jobs, by due time, and the recording of due slots.
+ *
+ * The table is the truth and the heap a copy: after an error or a restart it
+ * is built again.  The slot after a slot is computed from that slot, not from
+ * now, so a schedule does not drift; slots that passed while no scheduler ran
+ * are recorded in one row as missed, and the first of them is run late.
+ *
+ * The heap is the server's pairing heap; ties go to the older job.
+ *
+ * State: private to the scheduler, in the context given to aj_due_reset().
+ * No locks.  A job whose schedule can't be read is logged and left out; it
+ * never stops the others.
+ *
+ * Copyright (c) 2026, pg_aggjobs contributors
+ *
+ * IDENTIFICATION
+ *	  src/process/due.c
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "base/compat.h"
+
+#include "base/clock.h"
+#include "base/spi.h"
+#include "base/tx.h"
+#include "catalog/job.h"
+#include "catalog/run.h"
+#include "catalog/setting.h"
+#include "lib/pairingheap.h"
+#include "miscadmin.h"
+#include "process/due.h"
+#include "time/next_slot.h"
+#include "time/schedule.h"
+#include "utils/hsearch.h"
+
+#define MAX_FIRED 500
+#define MAX_COUNTED_MISSES 1000
+
+typedef struct DueJob
+{
+	int64		job_id;			/* hash key */
+	bool		planned;		/* in the heap */
+	pairingheap_node node;
+	TimestampTz next_slot;
+	AjSchedule	schedule;
+	pg_tz	   *zone;
+} DueJob;
+
+static HTAB *jobs = NULL;
+static pairingheap *heap = NULL;
+
+static int
+compare_due(const pairingheap_node *a, const pairingheap_node *b, void *arg)
+{
+	const DueJob *x = pairingheap_const_container(DueJob, node, a);
+	const DueJob *y = pairingheap_const_container(DueJob, node, b);
+
+	if (x->next_slot != y->next_slot)
+		return x->next_slot < y->next_slot ? 1 : -1;
+	return x->job_id < y->job_id ? 1 : -1;
+}
+
+/* Forget all jobs; what is loaded from now on lives in "context". */
+void
+aj_due_reset(MemoryContext context)
+{
+	HASHCTL		control = {0};
+	MemoryContext saved;
+
+	MemoryContextReset(context);
+	control.keysize = sizeof(int64);
+	control.entrysize = sizeof(DueJob);
+	control.hcxt = context;
+	jobs = hash_create("pg_aggjobs jobs", 256, &control,
+					   HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	saved = MemoryContextSwitchTo(context);
+	heap = pairingheap_allocate(compare_due, NULL);
+	MemoryContextSwitchTo(saved);
+}
+
+static void
+unplan(DueJob *job)
+{
+	if (job->planned)
+		pairingheap_remove(heap, &job->node);
+	job->planned = false;
+}
+
+static void
+plan_at(DueJob *job, TimestampTz slot)
+{
+	unplan(job);
+	job->next_slot = slot;
+	if (slot == AJ_NO_TIME)
+		return;
+	pairingheap_add(heap, &job->node);
+	job->planned = true;
+}
+
+static void
+forget(int64 job_id)
+{
+	DueJob	   *job = hash_search(jobs, &job_id, HASH_FIND, NULL);
+
+	if (job == NULL)
+		return;
+	unplan(job);
+	(void) hash_search(jobs, &job_id, HASH_REMOVE, NULL);
+}
+
+/* Read the schedule of a plan; false, with a log line, if it is no good. */
+static bool
+read_schedule(const AjJobPlan *plan, AjSchedule *schedule, pg_tz **zone)
+{
+	AjScheduleError error;
+	char	   *text = aj_setting_try_expand(plan->schedule);
+
+	if (text == NULL)
+	{
+		ereport(LOG,
+				(errmsg("job " INT64_FORMAT " is not scheduled: its schedule \"%s\" uses an unknown setting",
+						plan->job_id, plan->schedule)));
+		return false;
+	}
+	*zone = pg_tzset(plan->time_zone);
+	if (*zone != NULL && aj_schedule_parse(text, schedule, &error))
+		return true;
+	ereport(LOG,
+			(errmsg("job " INT64_FORMAT " is not scheduled: schedule \"%s\" in time zone \"%s\" can't be read",
+					plan->job_id, text, plan->time_zone)));
+	return false;
+}
+
+/* The slot to plan for a job that has none in the table. */
+static TimestampTz
+first_slot(const AjJobPlan *plan, const AjSchedule *schedule, pg_tz *zone)
+{
+	TimestampTz next;
+
+	if (schedule->kind == AJ_SCHEDULE_START)
+		return plan->known_since < PgStartTime ? PgStartTime : AJ_NO_TIME;
+	if (schedule->kind == AJ_SCHEDULE_AFTER && plan->running)
+		return AJ_NO_TIME;
+	if (schedule->kind == AJ_SCHEDULE_AFTER)
+		return aj_now();
+	if (schedule->kind == AJ_SCHEDULE_AT ||
+		!aj_next_slot(schedule, zone, aj_now(), &next))
+		return AJ_NO_TIME;
+	return next;
+}
+
+static void
+load_plan(const AjJobPlan *plan)
+{
+	DueJob	   *job;
+	AjSchedule	schedule;
+	pg_tz	   *zone;
+	TimestampTz slot = plan->next_slot;
+
+	if (!read_schedule(plan, &schedule, &zone))
+		return;
+	if (slot == AJ_NO_TIME)
+	{
+		slot = first_slot(plan, &schedule, zone);
+		if (slot != AJ_NO_TIME)
+			aj_job_set_next_slot(plan->job_id, slot);
+	}
+	job = hash_search(jobs, &plan->job_id, HASH_ENTER, NULL);
+	job->planned = false;
+	job->schedule = schedule;
+	job->zone = zone;
+	plan_at(job, slot);
+}
+
+/*
+ * aj_due_load
+ *		Read these jobs again from the table, or all if "job_ids" is NULL.
+ */
+void
+aj_due_load(const int64 *job_ids, int njobs)
+{
+	AjJobPlan  *plans;
+	int			n;
+
+	if (job_ids != NULL && njobs == 0)
+		return;
+	aj_tx_begin("load jobs");
+	plans = aj_job_plans(job_ids, njobs, &n, CurrentMemoryContext);
+	for (int i = 0; i < njobs && job_ids != NULL; i++)
+		forget(job_ids[i]);
+	for (int i = 0; i < n; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		load_plan(&plans[i]);
+	}
+	aj_tx_commit();
+}
+
+/* When the first job is due; DT_NOEND if none is planned. */
+TimestampTz
+aj_due_next(void)
+{
+	if (pairingheap_is_empty(heap))
+		return DT_NOEND;
+	return pairingheap_container(DueJob, node,
+								 pairingheap_first(heap))->next_slot;
+}
+
+/* What follows a slot: the next one to come, and how many passed unseen. */
+static void
+plan_after(const DueJob *job, TimestampTz now, AjFiredSlot *fired)
+{
+	TimestampTz next = fired->slot;
+
+	fired->next_slot = AJ_NO_TIME;
+	if (job->schedule.kind == AJ_SCHEDULE_AFTER ||
+		job->schedule.kind == AJ_SCHEDULE_START)
+		return;
+	while (aj_next_slot(&job->schedule, job->zone, next, &next))
+	{
+		if (next > now)
+		{
+			fired->next_slot = next;
+			return;
+		}
+		if (fired->missed++ == 0)
+			fired->first_missed = next;
+		if (fired->missed == MAX_COUNTED_MISSES)
+			next = now;
+	}
+}
+
+static int
+collect_due(TimestampTz now, bool (*is_active) (int64 job_id),
+			AjFiredSlot *slots, DueJob **due)
+{
+	int			n = 0;
+
+	while (n < MAX_FIRED && aj_due_next() <= now)
+	{
+		DueJob	   *job = pairingheap_container(DueJob, node,
+												pairingheap_first(heap));
+
+		unplan(job);
+		due[n] = job;
+		memset(&slots[n], 0, sizeof(slots[n]));
+		slots[n].job_id = job->job_id;
+		slots[n].slot = job->next_slot;
+		slots[n].overlap = is_active(job->job_id);
+		plan_after(job, now, &slots[n]);
+		n++;
+	}
+	return n;
+}
+
+/*
+ * aj_due_fire
+ *		Record the slots that are due: as queued, or as skipped if the job
+ *		"is_active".  False if there was none.
+ */
+bool
+aj_due_fire(TimestampTz now, bool (*is_active) (int64 job_id))
+{
+	AjFiredSlot *slots;
+	DueJob	  **due;
+	bool	   *claimed;
+	int			n;
+
+	if (aj_due_next() > now)
+		return false;
+	slots = palloc(sizeof(AjFiredSlot) * MAX_FIRED);
+	due = palloc(sizeof(DueJob *) * MAX_FIRED);
+	claimed = palloc(sizeof(bool) * MAX_FIRED);
+	n = collect_due(now, is_active, slots, due);
+
+	aj_tx_begin("record slots");
+	aj_runs_fire(slots, n, claimed);
+	aj_tx_commit();
+
+	for (int i = 0; i < n; i++)
+	{
+		if (claimed[i])
+			plan_at(due[i], slots[i].next_slot);
+		else
+			aj_due_load(&slots[i].job_id, 1);
+	}
+	return true;
+}
+
+/*
+ * aj_due_job_ended
+ *		A run of this job is over; a schedule that counts from there gets its
+ *		next slot.
+ */
+void
+aj_due_job_ended(int64 job_id, TimestampTz ended_at)
+{
+	DueJob	   *job = hash_search(jobs, &job_id, HASH_FIND, NULL);
+	TimestampTz next;
+
+	if (job == NULL || job->schedule.kind != AJ_SCHEDULE_AFTER ||
+		!aj_next_slot(&job->schedule, job->zone, ended_at, &next))
+		return;
+	aj_tx_begin("plan the next slot");
+	aj_job_set_next_slot(job_id, next);
+	aj_tx_commit();
+	plan_at(job, next);
+}

@@ -1,0 +1,318 @@
+/*-------------------------------------------------------------------------
+ *
+ * reap.c
+ *	  Looks after the workers: their ends, their limits, their log lines.
+ *
+ * A worker stores the end of its run itself.  Where it could not, because
+ * something ended the process, the scheduler does: with the status that the
+ * slot tells of (who asked it to stop, which error ended it), and "crashed"
+ * if it tells nothing.
+ *
+ * The history is pruned here as runs end, a few rows at a time, so that it
+ * stays bounded without a job of its own.
+ *
+ * State: private to the scheduler, how many runs of a job have ended since it
+ * was last pruned.
+ *
+ * Copyright (c) 2026, pg_aggjobs contributors
+ *
+ * IDENTIFICATION
+ *	  src/process/reap.c
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "base/compat.h"
+
+#include "base/clock.h"
+#include "base/settings.h"
+#include "base/tx.h"
+#include "catalog/job.h"
+#include "catalog/run.h"
+#include "catalog/run_log.h"
+#include "miscadmin.h"
+#include "process/dispatch.h"
+#include "process/due.h"
+#include "process/reap.h"
+#include "shmem/logring.h"
+#include "utils/hsearch.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#define PRUNE_EVERY 20			/* ended runs of a job */
+#define PRUNE_ROWS 100			/* at a time */
+#define PRUNE_OLD_EVERY_MS (60 * 60 * 1000)
+#define STARTED_LATE_MS 10000
+#define ESCALATE_EVERY_MS 1000
+
+typedef struct Ended
+{
+	int64		job_id;			/* hash key */
+	int			runs;
+} Ended;
+
+static HTAB *ended = NULL;
+static TimestampTz next_prune_old = 0;
+
+/* Begin anew; what is remembered lives in "context". */
+void
+aj_reap_init(MemoryContext context)
+{
+	HASHCTL		control = {0};
+
+	control.keysize = sizeof(int64);
+	control.entrysize = sizeof(Ended);
+	control.hcxt = context;
+	ended = hash_create("pg_aggjobs ended runs", 64, &control,
+						HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+}
+
+/* Store the log lines of one slot. */
+static void
+store_lines(int index)
+{
+	AjLogRing  *ring = &aj_segment()->slots[index].log;
+	AjLogLine  *line = palloc(sizeof(AjLogLine));
+	uint64		position = 0;
+	uint64		next;
+
+	aj_tx_begin("store log lines");
+	while ((next = aj_logring_get(ring, position, line)) != position)
+	{
+		CHECK_FOR_INTERRUPTS();
+		position = next;
+		aj_run_log_add(line->run_id, line->seq, line->logged_at, line->elevel,
+					   line->message);
+	}
+	aj_tx_commit();
+	aj_logring_forget(ring, position);
+	pfree(line);
+}
+
+/* Store the log lines that workers have written so far. */
+void
+aj_reap_store_logs(const AjSlotView *slots, int nslots)
+{
+	for (int i = 0; i < nslots; i++)
+		if (slots[i].has_log)
+			store_lines(slots[i].index);
+}
+
+/* The end that a slot tells of, of a run that its worker did not end. */
+static void
+describe_end(const AjSlotView *slot, AjRunEnd *end)
+{
+	end->note = slot->reason;
+	if (slot->stop == AJ_STOP_TIMEOUT)
+	{
+		end->status = "timed_out";
+		end->note = "over the time limit of the job; the worker had to be ended";
+	}
+	else if (slot->stop == AJ_STOP_CANCEL || slot->stop == AJ_STOP_LEAVE)
+		end->status = "cancelled";
+	else if (slot->fatal_sqlstate == ERRCODE_ADMIN_SHUTDOWN)
+	{
+		end->status = "cancelled";
+		end->note = "the worker was ended by pg_terminate_backend() or a shutdown";
+	}
+	else if (slot->fatal_sqlstate != 0)
+	{
+		end->status = "failed";
+		end->note = NULL;
+		end->error = slot->reason;
+		end->sqlstate = pstrdup(unpack_sql_state(slot->fatal_sqlstate));
+	}
+	else
+	{
+		end->status = "crashed";
+		end->note = NULL;
+		end->error = "the worker ended before the end of the run was stored";
+		end->hint = "The server's log may tell why.";
+	}
+}
+
+static void
+finish_for_worker(const AjSlotView *slot)
+{
+	AjRunEnd	end = {0};
+
+	describe_end(slot, &end);
+	aj_tx_begin("end a run");
+	(void) aj_run_finish(slot->run_id, &end);
+	aj_tx_commit();
+	aj_slots_tell_run_ended();
+}
+
+static void
+job_ended(int64 job_id)
+{
+	Ended	   *entry;
+	bool		found;
+
+	entry = hash_search(ended, &job_id, HASH_ENTER, &found);
+	entry->runs = found ? entry->runs + 1 : 1;
+	aj_due_job_ended(job_id, aj_now());
+}
+
+static void
+reap_ended(const AjSlotView *slot)
+{
+	if (slot->has_log)
+		store_lines(slot->index);
+	if (!slot->run_recorded)
+	{
+		finish_for_worker(slot);
+		job_ended(slot->job_id);
+	}
+	aj_slots_free(slot->index);
+}
+
+/* A worker that was asked for and never came: its run is queued still. */
+static bool
+is_stillborn(const AjSlotView *slot)
+{
+	return slot->state == AJ_SLOT_STARTING && slot->pid == 0 &&
+		(aj_dispatch_start_failed(slot->index) ||
+		 TimestampDifferenceExceeds(slot->reserved_at, aj_now(),
+									STARTED_LATE_MS));
+}
+
+/*
+ * aj_reap_ends
+ *		Take note of runs and workers that have ended; true if there were
+ *		any.
+ */
+bool
+aj_reap_ends(const AjSlotView *slots, int nslots)
+{
+	bool		any = false;
+
+	for (int i = 0; i < nslots; i++)
+	{
+		const AjSlotView *slot = &slots[i];
+
+		if (slot->state == AJ_SLOT_DONE)
+		{
+			job_ended(slot->job_id);
+			aj_slots_noticed(slot->index);
+		}
+		else if (slot->state == AJ_SLOT_ENDED)
+			reap_ended(slot);
+		else if (is_stillborn(slot))
+		{
+			aj_slots_free(slot->index);
+			aj_dispatch_requeue();
+		}
+		else
+			continue;
+		any = true;
+	}
+	return any;
+}
+
+/*
+ * aj_reap_limits
+ *		Press runs that should have stopped; returns when to look again.
+ */
+TimestampTz
+aj_reap_limits(const AjSlotView *slots, int nslots, TimestampTz now)
+{
+	TimestampTz look_again = DT_NOEND;
+	TimestampTz soon = TimestampTzPlusMilliseconds(now, ESCALATE_EVERY_MS);
+
+	for (int i = 0; i < nslots; i++)
+	{
+		const AjSlotView *slot = &slots[i];
+
+		if (slot->state == AJ_SLOT_STARTING)
+			look_again = Min(look_again, soon);
+		if (slot->state == AJ_SLOT_ENDED || slot->state == AJ_SLOT_STARTING)
+			continue;
+		if (slot->stop != AJ_STOP_NONE || slot->deadline <= now)
+		{
+			aj_slots_escalate(slot->index, now);
+			look_again = Min(look_again, soon);
+		}
+		else
+			look_again = Min(look_again, slot->deadline);
+	}
+	return look_again;
+}
+
+static void
+prune_job(int64 job_id)
+{
+	AjJob	   *job;
+	int			keep_successes = aj_keep_successes;
+	int			keep_failures = aj_keep_failures;
+	int			gone;
+
+	do
+	{
+		CHECK_FOR_INTERRUPTS();
+		aj_tx_begin("prune the history");
+		job = aj_job_get(job_id);
+		if (job != NULL && job->keep_successes >= 0)
+			keep_successes = job->keep_successes;
+		if (job != NULL && job->keep_failures >= 0)
+			keep_failures = job->keep_failures;
+		gone = aj_runs_prune(job_id, keep_successes, keep_failures,
+							 PRUNE_ROWS);
+		aj_tx_commit();
+	} while (gone >= PRUNE_ROWS);
+}
+
+static void
+prune_old(void)
+{
+	int			gone;
+
+	do
+	{
+		CHECK_FOR_INTERRUPTS();
+		aj_tx_begin("prune the history");
+		gone = aj_runs_prune_old(aj_keep_age, PRUNE_ROWS);
+		aj_tx_commit();
+	} while (gone >= PRUNE_ROWS);
+}
+
+/* The jobs that have had some runs since the last time; starts to count anew. */
+static int
+jobs_to_prune(int64 **due)
+{
+	HASH_SEQ_STATUS scan;
+	Ended	   *entry;
+	int			n = 0;
+
+	*due = palloc(sizeof(int64) * (Size) (hash_get_num_entries(ended) + 1));
+	hash_seq_init(&scan, ended);
+	while ((entry = hash_seq_search(&scan)) != NULL)
+	{
+		int64		job_id = entry->job_id;
+
+		if (entry->runs < PRUNE_EVERY)
+			continue;
+		(*due)[n++] = job_id;
+		(void) hash_search(ended, &job_id, HASH_REMOVE, NULL);
+	}
+	return n;
+}
+
+/*
+ * aj_reap_prune
+ *		Prune the history of jobs that have had some runs since the last
+ *		time, and old runs of all jobs once an hour.  Called when awake
+ *		anyway; nothing is done for a database in which nothing runs.
+ */
+void
+aj_reap_prune(TimestampTz now)
+{
+	int64	   *due;
+	int			n = jobs_to_prune(&due);
+
+	for (int i = 0; i < n; i++)
+		prune_job(due[i]);
+	if (now < next_prune_old)
+		return;
+	next_prune_old = TimestampTzPlusMilliseconds(now, PRUNE_OLD_EVERY_MS);
+	prune_old();
+}

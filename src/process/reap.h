@@ -1,0 +1,18 @@
+/*
+ * reap.h
+ *	  Looks after the workers: their ends, their limits, their log lines.
+ */
+#ifndef AJ_PROCESS_REAP_H
+#define AJ_PROCESS_REAP_H
+
+#include "base/compat.h"
+#include "shmem/slots.h"
+
+extern void aj_reap_init(MemoryContext context);
+extern void aj_reap_store_logs(const AjSlotView *slots, int nslots);
+extern bool aj_reap_ends(const AjSlotView *slots, int nslots);
+extern TimestampTz aj_reap_limits(const AjSlotView *slots, int nslots,
+								  TimestampTz now);
+extern void aj_reap_prune(TimestampTz now);
+
+#endif							/* AJ_PROCESS_REAP_H */

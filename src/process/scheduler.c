@@ -1,0 +1,260 @@
+/*-------------------------------------------------------------------------
+ *
+ * scheduler.c
+ *	  Decides when each job of one database is due, and gives it a worker.
+ *
+ * One scheduler runs in each database that has the extension.  It sleeps on
+ * its latch until the first job is due or something wakes it: a changed job,
+ * a triggered run, a worker that is done, log lines.  With nothing due it
+ * does not wake at all.  It never runs the user's SQL, so a bad job can stop
+ * its own worker but not the clock.
+ *
+ * One pass is: what woke me, ends of workers, log lines, due slots, queued
+ * runs, limits, history.  Each part has a file: due.c, dispatch.c, reap.c.
+ *
+ * State: copies of what the tables say, private, made anew after an error.
+ * Memory: "pg_aggjobs scheduler" for its life, "pg_aggjobs jobs" until the
+ * jobs are read again, "pg_aggjobs pass" reset each pass.  Locks: none over a
+ * statement or a wait.
+ *
+ * Failure: a pass that errors is logged and tried again after a pause that
+ * doubles up to a minute.  The process ends with the postmaster, on SIGTERM
+ * (the launcher starts another), when the extension is not there, and when
+ * DDL wants the database.
+ *
+ * Copyright (c) 2026, pg_aggjobs contributors
+ *
+ * IDENTIFICATION
+ *	  src/process/scheduler.c
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "base/compat.h"
+
+#include "base/clock.h"
+#include "base/settings.h"
+#include "base/tx.h"
+#include "catalog/run.h"
+#include "commands/extension.h"
+#include "miscadmin.h"
+#include "process/dispatch.h"
+#include "process/due.h"
+#include "process/process.h"
+#include "process/reap.h"
+#include "shmem/databases.h"
+#include "shmem/slots.h"
+#include "storage/ipc.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#define FIRST_PAUSE_MS 1000
+#define LONGEST_PAUSE_MS 60000
+#define RETRY_SHORTAGE_MS 1000
+#define STORE_LOGS_EVERY_MS 200
+
+static int	entry = -1;			/* ours in shmem/databases.c */
+static AjDatabaseState state_after = AJ_DATABASE_WANTED;
+static MemoryContext jobs_context;
+static MemoryContext pass_context;
+static AjSlotView *slots;
+static bool must_load = true;
+static bool logs_wait = false;
+static TimestampTz store_logs_at = 0;
+
+static void
+at_exit(int code, Datum argument)
+{
+	aj_databases_detach_scheduler(entry, state_after);
+}
+
+static bool
+extension_exists(void)
+{
+	bool		exists;
+
+	aj_tx_begin("look for the extension");
+	exists = get_extension_oid("pg_aggjobs", true) != InvalidOid;
+	aj_tx_commit();
+	return exists;
+}
+
+/* Read everything again, and put right what a crash left. */
+static void
+load_everything(void)
+{
+	aj_tx_begin("look for runs of dead processes");
+	if (aj_runs_crash_orphans(0) > 0)
+		aj_slots_tell_run_ended();
+	aj_tx_commit();
+	aj_due_reset(jobs_context);
+	aj_due_load(NULL, 0);
+	aj_dispatch_requeue();
+	must_load = false;
+}
+
+/* Do what the scheduler was woken for. */
+static void
+answer_wake_ups(void)
+{
+	int64		jobs[AJ_CHANGED_JOBS];
+	int			njobs;
+	uint32		wake = aj_databases_take_wake(entry, jobs, &njobs);
+
+	if (must_load)
+		load_everything();
+	else if (wake & AJ_WAKE_ALL_JOBS)
+	{
+		aj_due_reset(jobs_context);
+		aj_due_load(NULL, 0);
+	}
+	else if (wake & AJ_WAKE_JOBS)
+		aj_due_load(jobs, njobs);
+	if (wake & AJ_WAKE_RUNS)
+		aj_dispatch_requeue();
+	if (wake & AJ_WAKE_LOGS)
+		logs_wait = true;
+}
+
+/* Log lines are stored a few times a second at most, many in one go. */
+static TimestampTz
+store_logs(int nslots, TimestampTz now)
+{
+	if (!logs_wait)
+		return DT_NOEND;
+	if (now < store_logs_at)
+		return store_logs_at;
+	aj_reap_store_logs(slots, nslots);
+	store_logs_at = TimestampTzPlusMilliseconds(now, STORE_LOGS_EVERY_MS);
+	logs_wait = false;
+	return DT_NOEND;
+}
+
+/* One pass; returns when the next is due at the latest. */
+static TimestampTz
+pass(void)
+{
+	TimestampTz now = aj_now();
+	TimestampTz wake_at;
+	int			nslots;
+
+	answer_wake_ups();
+	nslots = aj_slots_look(MyDatabaseId, slots);
+	wake_at = store_logs(nslots, now);
+	if (aj_reap_ends(slots, nslots))
+		nslots = aj_slots_look(MyDatabaseId, slots);
+
+	if (aj_enabled)
+	{
+		while (aj_due_fire(now, aj_dispatch_is_active))
+			aj_dispatch_requeue();
+		if (aj_dispatch(slots, nslots))
+			wake_at = Min(wake_at,
+						  TimestampTzPlusMilliseconds(now, RETRY_SHORTAGE_MS));
+		wake_at = Min(wake_at, aj_due_next());
+	}
+	nslots = aj_slots_look(MyDatabaseId, slots);
+	wake_at = Min(wake_at, aj_reap_limits(slots, nslots, now));
+	aj_reap_prune(now);
+	return wake_at;
+}
+
+/* How long to wait after so many errors in a row. */
+static int64
+pause_ms(int errors)
+{
+	int64		pause = FIRST_PAUSE_MS;
+
+	for (int i = 1; i < errors && pause < LONGEST_PAUSE_MS; i++)
+		pause *= 2;
+	return Min(pause, LONGEST_PAUSE_MS);
+}
+
+/* A pass that errors is over; everything is read again at the next. */
+static TimestampTz
+pass_or_pause(int *errors)
+{
+	volatile TimestampTz wake_at = DT_NOEND;
+
+	PG_TRY();
+	{
+		wake_at = pass();
+		*errors = 0;
+	}
+	PG_CATCH();
+	{
+		HOLD_INTERRUPTS();
+		EmitErrorReport();
+		FlushErrorState();
+		aj_tx_abort();
+		RESUME_INTERRUPTS();
+		must_load = true;
+		(*errors)++;
+		wake_at = TimestampTzPlusMilliseconds(aj_now(), pause_ms(*errors));
+	}
+	PG_END_TRY();
+	return wake_at;
+}
+
+static void
+initialize(void)
+{
+	MemoryContext context;
+
+	context = AllocSetContextCreate(TopMemoryContext, "pg_aggjobs scheduler",
+									ALLOCSET_DEFAULT_SIZES);
+	jobs_context = AllocSetContextCreate(context, "pg_aggjobs jobs",
+										 ALLOCSET_DEFAULT_SIZES);
+	pass_context = AllocSetContextCreate(context, "pg_aggjobs pass",
+										 ALLOCSET_DEFAULT_SIZES);
+	slots = MemoryContextAlloc(context, sizeof(AjSlotView) *
+							   (Size) aj_segment()->nslots);
+	aj_due_reset(jobs_context);
+	aj_dispatch_init(context);
+	aj_reap_init(context);
+}
+
+static void
+wait_until(TimestampTz wake_at, bool paused)
+{
+	do
+		aj_process_wait(wake_at == DT_NOEND ? -1 :
+						aj_milliseconds_until(wake_at), "AggjobsScheduler");
+	while (paused && aj_now() < wake_at && !aj_databases_held(entry));
+}
+
+/*
+ * aj_scheduler_main
+ *		Entry point of a scheduler; the argument is the number of its entry
+ *		among the databases.
+ */
+void
+aj_scheduler_main(Datum argument)
+{
+	Oid			dboid;
+	int			errors = 0;
+
+	aj_process_signals();
+	entry = DatumGetInt32(argument);
+	if (!aj_databases_attach_scheduler(entry, &dboid))
+		return;
+	before_shmem_exit(at_exit, (Datum) 0);
+	BackgroundWorkerInitializeConnectionByOid(dboid, InvalidOid, 0);
+	if (!extension_exists())
+	{
+		state_after = AJ_DATABASE_ABSENT;
+		return;
+	}
+	initialize();
+
+	while (!aj_databases_held(entry))
+	{
+		TimestampTz wake_at;
+
+		CHECK_FOR_INTERRUPTS();
+		aj_process_reload();
+		MemoryContextReset(pass_context);
+		MemoryContextSwitchTo(pass_context);
+		wake_at = pass_or_pause(&errors);
+		wait_until(wake_at, errors > 0);
+	}
+}

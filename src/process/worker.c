@@ -1,0 +1,133 @@
+/*-------------------------------------------------------------------------
+ *
+ * worker.c
+ *	  Runs one run at a time, connected as the owner of its job.
+ *
+ * A worker is connected as the owner from its first statement; there is no
+ * other user that what it runs could go back to.  Starting a process costs
+ * more than a small run, so after a run it resets its session, as DISCARD ALL
+ * does, and waits a little for another run of the same owner.  It ends when
+ * none comes (aggjobs.worker_idle), after many runs, when its memory has
+ * grown, and after a run that was stopped or that left doubt.
+ *
+ * State: its slot, shmem/slots.c.  The exit callback is registered before the
+ * process connects, so whatever ends it, the scheduler learns of it.
+ *
+ * Failure: errors of a run are dealt with in run/worker_run.c.  Any other
+ * error ends the process.
+ *
+ * Copyright (c) 2026, pg_aggjobs contributors
+ *
+ * IDENTIFICATION
+ *	  src/process/worker.c
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "base/compat.h"
+
+#include "access/xact.h"
+#include "base/clock.h"
+#include "base/settings.h"
+#include "base/usage.h"
+#include "commands/discard.h"
+#include "miscadmin.h"
+#include "nodes/parsenodes.h"
+#include "pgstat.h"
+#include "process/process.h"
+#include "run/execute.h"
+#include "run/log_capture.h"
+#include "shmem/slots.h"
+#include "storage/ipc.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+static void
+at_exit(int code, Datum argument)
+{
+	const char *message;
+	int			sqlstate = aj_log_capture_fatal(&message);
+
+	aj_slots_leave(DatumGetInt32(argument), sqlstate, message);
+	aj_slots_tell_run_ended();
+}
+
+/* Leave nothing of one run to the next. */
+static void
+reset_session(void)
+{
+	DiscardStmt discard = {.type = T_DiscardStmt, .target = DISCARD_ALL};
+
+	StartTransactionCommand();
+	DiscardCommand(&discard, true);
+	CommitTransactionCommand();
+	pgstat_report_stat(true);
+	pgstat_report_activity(STATE_IDLE, NULL);
+}
+
+static bool
+has_grown(void)
+{
+	Size		used = MemoryContextMemAllocated(TopMemoryContext, true);
+
+	return used > (Size) aj_worker_max_memory * 1024;
+}
+
+/* Wait for another run; false when it is time to end. */
+static bool
+wait_for_run(int slot)
+{
+	TimestampTz until = TimestampTzPlusMilliseconds(aj_now(), aj_worker_idle);
+
+	while (aj_slots_may_idle(slot, aj_now() >= until))
+	{
+		if (aj_slots_has_assignment(slot))
+			return true;
+		aj_process_wait(aj_milliseconds_until(until), "AggjobsWorkerIdle");
+		aj_process_reload();
+	}
+	return false;
+}
+
+/* Take the run that was assigned and run it; false if there was none. */
+static bool
+do_run(int slot)
+{
+	int64		run_id = aj_slots_take_run(slot, aj_now());
+
+	if (run_id == 0)
+		return false;
+	aj_execute_in_worker(slot, run_id);
+	aj_slots_run_over(slot, true);
+	return true;
+}
+
+/*
+ * aj_worker_main
+ *		Entry point of a worker; the argument is the number of its slot.
+ */
+void
+aj_worker_main(Datum argument)
+{
+	int			slot = DatumGetInt32(argument);
+	Oid			dboid;
+	Oid			owner;
+	int			runs = 0;
+
+	aj_process_signals();
+	if (!aj_slots_attach(slot, &dboid, &owner))
+		return;
+	before_shmem_exit(at_exit, argument);
+	aj_log_capture_register(slot);
+	BackgroundWorkerInitializeConnectionByOid(dboid, owner,
+											  AJ_WORKER_CONNECT_FLAGS);
+
+	while (do_run(slot))
+	{
+		if (++runs >= aj_worker_max_runs)
+			break;
+		reset_session();
+		aj_process_reload();
+		if (has_grown() || !wait_for_run(slot))
+			break;
+	}
+}

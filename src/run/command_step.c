@@ -1,0 +1,224 @@
+/*-------------------------------------------------------------------------
+ *
+ * command_step.c
+ *	  Step {"kind": "command", "command": SQL}: run what the user wrote.
+ *
+ * In a worker the text runs as if a client had sent it as one message: all of
+ * its statements in one transaction, whose commit also stores the step's
+ * result; but a single statement that manages transactions itself (CALL, DO,
+ * VACUUM, CREATE INDEX CONCURRENTLY and the like) runs on its own, outside
+ * any block, and its result is stored after it.
+ *
+ * In a session's CALL everything runs inside the caller's transaction, so
+ * such statements fail there with the server's own error.
+ *
+ * Runs as the current user, with the search_path of the session.  No state.
+ *
+ * Copyright (c) 2026, pg_aggjobs contributors
+ *
+ * IDENTIFICATION
+ *	  src/run/command_step.c
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "base/compat.h"
+
+#include "access/xact.h"
+#include "base/errors.h"
+#include "base/spi.h"
+#include "miscadmin.h"
+#include "nodes/parsenodes.h"
+#include "nodes/pg_list.h"
+#include "parser/analyze.h"
+#include "run/step.h"
+#include "tcop/tcopprot.h"
+#include "tcop/utility.h"
+#include "utils/portal.h"
+#include "utils/snapmgr.h"
+
+static const char *const keys[] = {"kind", "command", NULL};
+
+/* Statements that insist on being outside a transaction block. */
+static const NodeTag bare_statements[] = {
+	T_CallStmt,
+	T_DoStmt,
+	T_VacuumStmt,
+	T_ReindexStmt,
+	T_ClusterStmt,
+	T_AlterSystemStmt,
+	T_CreatedbStmt,
+	T_DropdbStmt,
+	T_CreateTableSpaceStmt,
+	T_DropTableSpaceStmt,
+	T_CreateSubscriptionStmt,
+	T_DropSubscriptionStmt,
+};
+
+static char *
+command_text(const Jsonb *step)
+{
+	char	   *text = aj_json_text_field(step, "command");
+
+	if (text == NULL || text[strspn(text, " \t\r\n;")] == '\0')
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("a step of kind \"command\" needs the key \"command\" with SQL text"),
+				 errhint("Write {\"kind\": \"command\", \"command\": \"SELECT 1\"}.")));
+	return text;
+}
+
+static bool
+is_bare_statement(Node *statement)
+{
+	for (size_t i = 0; i < lengthof(bare_statements); i++)
+		if (nodeTag(statement) == bare_statements[i])
+			return true;
+	if (IsA(statement, IndexStmt))
+		return castNode(IndexStmt, statement)->concurrent;
+	if (IsA(statement, DropStmt))
+		return castNode(DropStmt, statement)->concurrent;
+	return false;
+}
+
+/* Syntax errors and transaction control are found when the job is made. */
+static List *
+parse(const char *text)
+{
+	List	   *statements = pg_parse_query(text);
+	ListCell   *cell;
+
+	if (statements == NIL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("command contains no statement"),
+				 errdetail("The command is: %s", aj_clip(text))));
+	foreach(cell, statements)
+	{
+		Node	   *statement = lfirst_node(RawStmt, cell)->stmt;
+
+		if (!IsA(statement, TransactionStmt))
+			continue;
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("%s is not allowed in the command of a job",
+						GetCommandTagName(CreateCommandTag(statement))),
+				 errhint("The statements of a command are one transaction already; to commit in between, CALL a procedure.")));
+	}
+	return statements;
+}
+
+static void
+check(const Jsonb *step)
+{
+	(void) parse(command_text(step));
+}
+
+static bool
+is_bare(const Jsonb *step)
+{
+	List	   *statements = parse(command_text(step));
+
+	return list_length(statements) == 1 &&
+		is_bare_statement(linitial_node(RawStmt, statements)->stmt);
+}
+
+static void
+plan(const Jsonb *step, const AjStepHost *host)
+{
+	ereport(NOTICE, (errmsg("command would be run: %s", command_text(step))));
+}
+
+static List *
+plan_statement(RawStmt *statement, const char *text)
+{
+	bool		snapshot_needed = analyze_requires_snapshot(statement);
+	List	   *plans;
+
+	if (snapshot_needed)
+		PushActiveSnapshot(GetTransactionSnapshot());
+	plans = pg_analyze_and_rewrite_fixedparams(statement, text, NULL, 0, NULL);
+	plans = pg_plan_queries(plans, text, CURSOR_OPT_PARALLEL_OK, NULL);
+	if (snapshot_needed)
+		PopActiveSnapshot();
+	return plans;
+}
+
+/* Run one statement as the server runs those of a client. */
+static void
+run_statement(RawStmt *statement, const char *text, QueryCompletion *done)
+{
+	CommandTag	tag = CreateCommandTag(statement->stmt);
+	List	   *plans = plan_statement(statement, text);
+	Portal		portal = CreatePortal("", true, true);
+
+	CHECK_FOR_INTERRUPTS();
+	portal->visible = false;
+	PortalDefineQuery(portal, NULL, text, tag, plans, NULL);
+	PortalStart(portal, NULL, 0, InvalidSnapshot);
+	(void) aj_portal_run(portal, None_Receiver, done);
+	PortalDrop(portal, false);
+}
+
+/* Rows that a statement wrote or returned. */
+static int64
+rows_of(const QueryCompletion *done)
+{
+	return command_tag_display_rowcount(done->commandTag) ?
+		(int64) done->nprocessed : 0;
+}
+
+static void
+run_in_worker(const char *text, AjStepHost *host, AjJson *result)
+{
+	List	   *statements = parse(text);
+	QueryCompletion done;
+	int64		rows = 0;
+	ListCell   *cell;
+
+	foreach(cell, statements)
+	{
+		InitializeQueryCompletion(&done);
+		run_statement(lfirst_node(RawStmt, cell), text, &done);
+		rows += rows_of(&done);
+		if (lnext(statements, cell) != NULL)
+			CommandCounterIncrement();
+		MemoryContextSwitchTo(host->context);
+	}
+	host->rows_written += rows;
+	aj_json_add_text(result, "command", GetCommandTagName(done.commandTag));
+	aj_json_add_int(result, "statements", list_length(statements));
+	aj_json_add_int(result, "rows", rows);
+}
+
+static void
+run_in_session(const char *text, AjStepHost *host, AjJson *result)
+{
+	AjSpi		spi;
+	int64		rows;
+
+	aj_spi_open(&spi, AJ_RIGHTS_SESSION);
+	rows = (int64) aj_spi_run_command(text);
+	aj_spi_close(&spi);
+	host->rows_written += rows;
+	aj_json_add_int(result, "rows", rows);
+}
+
+static void
+run(const Jsonb *step, AjStepHost *host, AjJson *result)
+{
+	char	   *text = command_text(step);
+
+	if (host->in_worker)
+		run_in_worker(text, host, result);
+	else
+		run_in_session(text, host, result);
+}
+
+const AjStepKind aj_step_command = {
+	.name = "command",
+	.keys = keys,
+	.check = check,
+	.plan = plan,
+	.run = run,
+	.is_bare = is_bare,
+};

@@ -1,0 +1,15 @@
+/*
+ * limits.h
+ *	  The time limit of a run.
+ */
+#ifndef AJ_RUN_LIMITS_H
+#define AJ_RUN_LIMITS_H
+
+#include "base/compat.h"
+#include "datatype/timestamp.h"
+
+extern void aj_time_limit_start(TimestampTz deadline);
+extern void aj_time_limit_stop(void);
+extern bool aj_time_limit_passed(void);
+
+#endif							/* AJ_RUN_LIMITS_H */

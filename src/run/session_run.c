@@ -1,0 +1,211 @@
+/*-------------------------------------------------------------------------
+ *
+ * session_run.c
+ *	  Run a job in the session that CALLs it.
+ *
+ * Works without background workers, and shows what happens as it happens.
+ * The caller must be the owner: what the job runs must never run with the
+ * rights of somebody else.
+ *
+ * Where the CALL may commit, the run is committed as running before it starts
+ * and after each step, and a failed run is in the history although the CALL
+ * ends with the error.  Inside a transaction block all of it is part of that
+ * block.  Each step runs in a subtransaction.
+ *
+ * No state.  Memory: that of the CALL.
+ *
+ * Copyright (c) 2026, pg_aggjobs contributors
+ *
+ * IDENTIFICATION
+ *	  src/run/session_run.c
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "base/compat.h"
+
+#include "access/xact.h"
+#include "base/clock.h"
+#include "base/spi.h"
+#include "base/usage.h"
+#include "catalog/run.h"
+#include "miscadmin.h"
+#include "run/execute.h"
+#include "run/job_settings.h"
+#include "run/limits.h"
+#include "shmem/wake.h"
+#include "utils/guc.h"
+#include "utils/resowner.h"
+
+typedef struct SessionRun
+{
+	AjStepHost	host;
+	AjJob	   *job;
+	AjUsageStart usage;
+	bool		may_commit;
+} SessionRun;
+
+static void
+commit_if_allowed(const SessionRun *s)
+{
+	if (s->may_commit)
+		aj_spi_commit();
+	MemoryContextSwitchTo(s->host.context);
+}
+
+static void
+check_caller(const AjJob *job)
+{
+	int64		running;
+	const char *problem;
+
+	if (job->owner != GetUserId())
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("job \"%s\" can be run in a session only by its owner, role \"%s\"",
+						job->name, job->owner_name),
+				 errhint("SELECT aggjobs_trigger('%s') runs it as its owner in a background worker.",
+						 job->name)));
+	problem = aj_job_owner_problem(job->owner, job->owner_name, MyDatabaseId);
+	if (problem != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("job \"%s\" may not run", job->name),
+				 errdetail("%s.", problem)));
+	(void) aj_runs_crash_orphans(job->job_id);
+	running = aj_run_of_job(job->job_id);
+	if (running != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_IN_USE),
+				 errmsg("job \"%s\" is running already", job->name),
+				 errdetail("It is run " INT64_FORMAT ".", running),
+				 errhint("Wait for it with SELECT aggjobs_wait(" INT64_FORMAT "), or cancel it with SELECT aggjobs_cancel(" INT64_FORMAT ").",
+						 running, running)));
+}
+
+static void
+finish(SessionRun *s, AjRunEnd *end)
+{
+	aj_usage_since(&s->usage, &end->usage);
+	end->rows_written = s->host.rows_written;
+	(void) aj_run_finish(s->host.run_id, end);
+}
+
+/* Run a step in the subtransaction that is open. */
+static Jsonb *
+run_limited(SessionRun *s, const Jsonb *step)
+{
+	int			level = NewGUCNestLevel();
+	Jsonb	   *result;
+
+	aj_job_settings_apply(s->job->settings, GUC_ACTION_SAVE);
+	if (s->job->memory_limit > 0)
+		aj_memory_limit_set(s->job->memory_limit);
+	result = aj_execute_step(step, &s->host);
+	aj_memory_limit_clear();
+	AtEOXact_GUC(true, level);
+	return result;
+}
+
+static void
+record_error(SessionRun *s, const ErrorData *error)
+{
+	AjRunEnd	end = {
+		.status = "failed",
+		.error = error->message,
+		.sqlstate = pstrdup(unpack_sql_state(error->sqlerrcode)),
+		.detail = error->detail,
+		.hint = error->hint,
+		.context = error->context,
+	};
+
+	if (aj_time_limit_passed())
+		end.status = "timed_out";
+	else if (error->sqlerrcode == ERRCODE_QUERY_CANCELED)
+		end.status = "cancelled";
+	finish(s, &end);
+}
+
+/* Run a step; an error is stored and raised again. */
+static Jsonb *
+run_step(SessionRun *s, const Jsonb *step)
+{
+	ResourceOwner owner = CurrentResourceOwner;
+	Jsonb	   *volatile result = NULL;
+	ErrorData  *volatile error = NULL;
+
+	BeginInternalSubTransaction(NULL);
+	PG_TRY();
+	{
+		result = run_limited(s, step);
+		ReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		aj_memory_limit_clear();
+		aj_time_limit_stop();
+		MemoryContextSwitchTo(s->host.context);
+		error = CopyErrorData();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(s->host.context);
+	CurrentResourceOwner = owner;
+	if (error == NULL)
+		return result;
+
+	record_error(s, error);
+	commit_if_allowed(s);
+	ReThrowError(error);
+}
+
+static void
+start(SessionRun *s)
+{
+	AjJob	   *job = s->job;
+
+	s->host.run_id = aj_run_insert(job->job_id, job->name, job->owner,
+								   s->host.at, 1, "manual");
+	if (!aj_run_mark_running(s->host.run_id, MyProcPid, MyStartTimestamp))
+		elog(ERROR, "could not start run " INT64_FORMAT, s->host.run_id);
+	commit_if_allowed(s);
+	aj_usage_start(&s->usage);
+	aj_time_limit_start(aj_execute_deadline(job, s->host.now));
+}
+
+/*
+ * aj_execute_in_session
+ *		Run a job here and now, with a NOTICE for each step.
+ *
+ * Errors: 42501 if the caller is not the owner, 55006 if the job is running,
+ * and whatever a step raises.
+ */
+void
+aj_execute_in_session(AjJob *job, TimestampTz at, bool may_commit)
+{
+	SessionRun	s = {.job = job, .may_commit = may_commit};
+	AjRunEnd	end = {.status = "succeeded"};
+	int			n = aj_json_length(job->steps);
+
+	check_caller(job);
+	s.host.job_id = job->job_id;
+	s.host.at = at;
+	s.host.now = aj_now();
+	s.host.context = CurrentMemoryContext;
+	start(&s);
+	for (int i = 0; i < n; i++)
+	{
+		Jsonb	   *step = aj_json_element(job->steps, i);
+		Jsonb	   *result = run_step(&s, step);
+
+		ereport(NOTICE,
+				(errmsg("step %d of %d: %s", i + 1, n,
+						aj_json_as_text(result))));
+		aj_run_add_step(s.host.run_id, result);
+		if (i < n - 1)
+			commit_if_allowed(&s);
+	}
+	aj_time_limit_stop();
+	finish(&s, &end);
+	commit_if_allowed(&s);
+}

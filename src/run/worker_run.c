@@ -1,0 +1,303 @@
+/*-------------------------------------------------------------------------
+ *
+ * worker_run.c
+ *	  Run a job in a worker, from its "running" to its final status.
+ *
+ * The row is committed as running before the first step.  Each step has a
+ * transaction of its own, which stores its result as well; that of the last
+ * step also stores the end of the run, so effects, result and status appear
+ * together.  An error is caught here and nowhere else: what is open is rolled
+ * back, the error goes to the server's log and then into the row.
+ *
+ * If even that can't be written, the error leaves this file, the process
+ * ends, and the scheduler gives the run its status.
+ *
+ * State: none between runs.  Memory: the context "pg_aggjobs run", deleted at
+ * the end.  No lock is held across a step but those that the step takes.
+ *
+ * Copyright (c) 2026, pg_aggjobs contributors
+ *
+ * IDENTIFICATION
+ *	  src/run/worker_run.c
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "base/compat.h"
+
+#include "base/clock.h"
+#include "base/spi.h"
+#include "base/tx.h"
+#include "base/usage.h"
+#include "catalog/run.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "run/execute.h"
+#include "run/job_settings.h"
+#include "run/limits.h"
+#include "run/log_capture.h"
+#include "shmem/slots.h"
+#include "storage/proc.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+
+typedef struct WorkerRun
+{
+	int			slot_index;
+	AjStepHost	host;
+	AjJob	   *job;
+	AjUsageStart usage;
+} WorkerRun;
+
+static void
+begin(const WorkerRun *w, const char *activity)
+{
+	aj_tx_begin(activity);
+	MemoryContextSwitchTo(w->host.context);
+}
+
+static void
+commit_and_begin(void *arg)
+{
+	AjStepHost *host = arg;
+
+	aj_tx_commit();
+	aj_tx_begin("refresh");
+	MemoryContextSwitchTo(host->context);
+}
+
+static void
+finish(WorkerRun *w, AjRunEnd *end)
+{
+	aj_usage_since(&w->usage, &end->usage);
+	end->rows_written = w->host.rows_written;
+	end->log_lines = aj_log_capture_lines();
+	end->log_dropped = aj_log_capture_dropped();
+	aj_log_capture_store();
+	(void) aj_run_finish(w->host.run_id, end);
+}
+
+/* Why the run can't be started, or NULL; then it has been marked running. */
+static bool
+start(WorkerRun *w, const AjRun *run, AjRunEnd *end)
+{
+	const char *problem;
+
+	w->job = aj_job_get(run->job_id);
+	if (w->job == NULL)
+	{
+		end->status = "cancelled";
+		end->note = "job was dropped";
+		return false;
+	}
+	problem = aj_job_owner_problem(w->job->owner, w->job->owner_name,
+								   MyDatabaseId);
+	if (problem == NULL && w->job->owner != GetUserId())
+		problem = "the job has got another owner since the run was queued";
+	if (problem != NULL)
+	{
+		end->status = "failed";
+		end->error = problem;
+		end->sqlstate = "42501";
+		return false;
+	}
+	if (aj_run_mark_running(run->run_id, MyProcPid, MyStartTimestamp))
+		return true;
+	(void) aj_runs_crash_orphans(run->job_id);
+	if (aj_run_mark_running(run->run_id, MyProcPid, MyStartTimestamp))
+		return true;
+	end->status = "skipped";
+	end->note = "another run of the job was going on in a session";
+	return false;
+}
+
+/* Load the run and mark it running; false if there is nothing to do. */
+static bool
+prepare(WorkerRun *w)
+{
+	AjRun	   *run;
+	AjRunEnd	end = {0};
+	bool		started;
+
+	begin(w, "start a run");
+	run = aj_run_find(w->host.run_id);
+	if (run == NULL || strcmp(run->status, "queued") != 0)
+	{
+		aj_tx_commit();
+		return false;
+	}
+	w->host.job_id = run->job_id;
+	w->host.at = run->at;
+	started = start(w, run, &end);
+	if (!started)
+		finish(w, &end);
+	aj_tx_commit();
+	MemoryContextSwitchTo(w->host.context);
+	if (started)
+	{
+		char	   *name = psprintf("pg_aggjobs: %s run " INT64_FORMAT,
+									run->job_name, run->run_id);
+
+		SetConfigOption("application_name", name, PGC_USERSET,
+						PGC_S_SESSION);
+	}
+	return started;
+}
+
+static void
+check_time_limit(void)
+{
+	if (aj_time_limit_passed())
+		ereport(ERROR,
+				(errcode(ERRCODE_QUERY_CANCELED),
+				 errmsg("the run went on beyond its time limit")));
+}
+
+static void
+run_step(WorkerRun *w, const Jsonb *step, bool is_last)
+{
+	const AjStepKind *kind = aj_step_kind(step);
+	bool		bare = kind->is_bare != NULL && kind->is_bare(step);
+	char	   *activity = aj_json_text_field(step, "command");
+	Jsonb	   *result;
+
+	if (activity == NULL)
+		activity = aj_json_as_text(step);
+	if (bare)
+		aj_tx_begin_bare(activity);
+	else
+		aj_tx_begin(activity);
+	result = aj_execute_step(step, &w->host);
+	if (bare)
+	{
+		aj_tx_commit();
+		begin(w, "store a result");
+	}
+	check_time_limit();
+	aj_run_add_step(w->host.run_id, result);
+	if (is_last)
+	{
+		AjRunEnd	end = {.status = "succeeded"};
+
+		aj_time_limit_stop();
+		finish(w, &end);
+	}
+	aj_tx_commit();
+	MemoryContextSwitchTo(w->host.context);
+}
+
+static void
+run_steps(WorkerRun *w)
+{
+	int			n = aj_json_length(w->job->steps);
+	TimestampTz deadline = aj_execute_deadline(w->job, aj_now());
+
+	aj_tx_begin("apply settings");
+	aj_job_settings_apply(w->job->settings, GUC_ACTION_SET);
+	aj_tx_commit();
+	MemoryContextSwitchTo(w->host.context);
+
+	if (deadline != DT_NOEND)
+		aj_slots_set_deadline(w->slot_index, deadline);
+	aj_time_limit_start(deadline);
+	if (w->job->memory_limit > 0)
+		aj_memory_limit_set(w->job->memory_limit);
+	for (int i = 0; i < n; i++)
+		run_step(w, aj_json_element(w->job->steps, i), i == n - 1);
+}
+
+/* Which end an error is: the run's own, or somebody's wish. */
+static void
+classify(WorkerRun *w, const ErrorData *error, AjRunEnd *end)
+{
+	char		reason[AJ_REASON_SIZE];
+	AjStop		stop = aj_slots_stop(w->slot_index, reason);
+
+	end->status = "failed";
+	end->error = error->message;
+	end->sqlstate = pstrdup(unpack_sql_state(error->sqlerrcode));
+	end->detail = error->detail;
+	end->hint = error->hint;
+	end->context = error->context;
+	if (aj_time_limit_passed() || stop == AJ_STOP_TIMEOUT)
+	{
+		end->status = "timed_out";
+		end->note = "over the time limit of the job";
+	}
+	else if (stop == AJ_STOP_CANCEL || stop == AJ_STOP_LEAVE)
+	{
+		end->status = "cancelled";
+		end->note = pstrdup(reason);
+	}
+	else if (error->sqlerrcode == ERRCODE_QUERY_CANCELED)
+	{
+		end->status = "cancelled";
+		end->note = "cancelled by a signal";
+	}
+}
+
+static void
+record_error(WorkerRun *w)
+{
+	AjRunEnd	end = {0};
+	ErrorData  *error;
+
+	/* What follows must be able to allocate, and must not be cut short. */
+	aj_memory_limit_clear();
+	HOLD_INTERRUPTS();
+	aj_time_limit_stop();
+	QueryCancelPending = false;
+
+	EmitErrorReport();
+	MemoryContextSwitchTo(w->host.context);
+	error = CopyErrorData();
+	FlushErrorState();
+	aj_tx_abort();
+	RESUME_INTERRUPTS();
+
+	begin(w, "store an error");
+	classify(w, error, &end);
+	finish(w, &end);
+	aj_tx_commit();
+}
+
+/*
+ * aj_execute_in_worker
+ *		Run "run_id", queued for the worker in this slot, to its end.
+ *
+ * Raises an error only if the end could not be stored.
+ */
+void
+aj_execute_in_worker(int slot_index, int64 run_id)
+{
+	MemoryContext saved = CurrentMemoryContext;
+	WorkerRun	w = {.slot_index = slot_index};
+
+	w.host.run_id = run_id;
+	w.host.in_worker = true;
+	w.host.now = aj_now();
+	w.host.commit = commit_and_begin;
+	w.host.context = AllocSetContextCreate(TopMemoryContext,
+										   "pg_aggjobs run",
+										   ALLOCSET_DEFAULT_SIZES);
+	aj_log_capture_start(run_id);
+	aj_usage_start(&w.usage);
+
+	if (prepare(&w))
+	{
+		PG_TRY();
+		{
+			run_steps(&w);
+		}
+		PG_CATCH();
+		{
+			record_error(&w);
+		}
+		PG_END_TRY();
+	}
+
+	aj_time_limit_stop();
+	aj_memory_limit_clear();
+	aj_log_capture_stop();
+	MemoryContextSwitchTo(saved);
+	MemoryContextDelete(w.host.context);
+}

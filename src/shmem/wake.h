@@ -1,0 +1,19 @@
+/*
+ * wake.h
+ *	  Wake-ups that go out when the transaction commits.
+ */
+#ifndef AJ_SHMEM_WAKE_H
+#define AJ_SHMEM_WAKE_H
+
+#include "base/compat.h"
+
+extern void aj_wake_register(void);
+extern void aj_wake_job(int64 job_id);
+extern void aj_wake_all_jobs(void);
+extern void aj_wake_run(int64 run_id);
+extern bool aj_wake_is_pending_run(int64 run_id);
+extern void aj_wake_extension(bool present);
+extern void aj_wake_hold(Oid dboid);
+extern void aj_wake_rescan(void);
+
+#endif							/* AJ_SHMEM_WAKE_H */
