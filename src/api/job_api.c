@@ -43,7 +43,7 @@ text_argument(FunctionCallInfo fcinfo, int i)
 static char *
 name_argument(FunctionCallInfo fcinfo, int i)
 {
-	char	   *name = text_argument(fcinfo, i);
+	char *name = text_argument(fcinfo, i);
 
 	aj_job_name_check(name);
 	return name;
@@ -87,8 +87,8 @@ spec_arguments(FunctionCallInfo fcinfo, int first, AjJobSpec *spec)
 static int64
 create_job(const char *name, const AjJobSpec *spec)
 {
-	AjJob	   *job = aj_job_from_spec(name, spec);
-	int64		job_id;
+	AjJob *job = aj_job_from_spec(name, spec);
+	int64 job_id;
 
 	aj_job_plan_next(job);
 	job_id = aj_job_insert(job);
@@ -106,8 +106,8 @@ create_job(const char *name, const AjJobSpec *spec)
 Datum
 aggjobs_create_job(PG_FUNCTION_ARGS)
 {
-	char	   *name = name_argument(fcinfo, 0);
-	AjJobSpec	spec;
+	char *name = name_argument(fcinfo, 0);
+	AjJobSpec spec;
 
 	spec_arguments(fcinfo, 1, &spec);
 	PG_RETURN_INT64(create_job(name, &spec));
@@ -120,9 +120,9 @@ aggjobs_create_job(PG_FUNCTION_ARGS)
 Datum
 aggjobs_schedule(PG_FUNCTION_ARGS)
 {
-	char	   *name = name_argument(fcinfo, 0);
-	AjJobSpec	spec = {0};
-	char	   *command = text_argument(fcinfo, 2);
+	char *name = name_argument(fcinfo, 0);
+	AjJobSpec spec = {0};
+	char *command = text_argument(fcinfo, 2);
 
 	if (command == NULL)
 		ereport(ERROR,
@@ -144,7 +144,7 @@ same_text(const char *a, const char *b)
 static void
 alter_job(AjJob *job, const AjJobSpec *spec)
 {
-	AjJob		before = *job;
+	AjJob before = *job;
 
 	aj_job_apply_spec(job, spec);
 	if (strcmp(before.name, job->name) != 0 &&
@@ -154,8 +154,7 @@ alter_job(AjJob *job, const AjJobSpec *spec)
 				 errmsg("job \"%s\" already exists", job->name)));
 	if (!same_text(before.schedule, job->schedule) ||
 		!same_text(before.time_zone, job->time_zone) ||
-		before.enabled != job->enabled ||
-		before.database_oid != MyDatabaseId)
+		before.enabled != job->enabled || before.database_oid != MyDatabaseId)
 		aj_job_plan_next(job);
 	aj_job_update(job);
 	aj_wake_job(job->job_id);
@@ -172,10 +171,10 @@ alter_job(AjJob *job, const AjJobSpec *spec)
 Datum
 aggjobs_alter_job(PG_FUNCTION_ARGS)
 {
-	char	   *name = name_argument(fcinfo, 0);
-	AjJob	   *job = aj_job_find_mine(name);
-	char	   *command = text_argument(fcinfo, 14);
-	AjJobSpec	spec;
+	char *name = name_argument(fcinfo, 0);
+	AjJob *job = aj_job_find_mine(name);
+	char *command = text_argument(fcinfo, 14);
+	AjJobSpec spec;
 
 	spec_arguments(fcinfo, 1, &spec);
 	spec.new_name = text_argument(fcinfo, 13);
@@ -183,7 +182,8 @@ aggjobs_alter_job(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("steps and command can't both be given"),
-				 errhint("command is short for one step of kind \"command\".")));
+				 errhint(
+					 "command is short for one step of kind \"command\".")));
 	if (command != NULL)
 		spec.steps = aj_job_command_steps(command);
 	alter_job(job, &spec);
@@ -198,7 +198,7 @@ aggjobs_alter_job(PG_FUNCTION_ARGS)
 Datum
 aggjobs_drop_job(PG_FUNCTION_ARGS)
 {
-	AjJob	   *job = aj_job_find_mine(name_argument(fcinfo, 0));
+	AjJob *job = aj_job_find_mine(name_argument(fcinfo, 0));
 
 	aj_job_delete(job->job_id);
 	aj_wake_job(job->job_id);
@@ -209,10 +209,10 @@ aggjobs_drop_job(PG_FUNCTION_ARGS)
 static int
 set_enabled(FunctionCallInfo fcinfo, bool enabled)
 {
-	AjJobSpec	spec = {.has_enabled = true, .enabled = enabled};
-	char	  **names;
-	int			n;
-	int			changed = 0;
+	AjJobSpec spec = {.has_enabled = true, .enabled = enabled};
+	char **names;
+	int n;
+	int changed = 0;
 
 	if (!PG_ARGISNULL(0))
 	{
@@ -225,7 +225,7 @@ set_enabled(FunctionCallInfo fcinfo, bool enabled)
 
 	for (int i = 0; i < n; i++)
 	{
-		AjJob	   *job = aj_job_find_mine(names[i]);
+		AjJob *job = aj_job_find_mine(names[i]);
 
 		CHECK_FOR_INTERRUPTS();
 		if (job->enabled == enabled && job->database_oid == MyDatabaseId)
@@ -261,19 +261,23 @@ aggjobs_resume(PG_FUNCTION_ARGS)
 static void
 check_setting_name(const char *name)
 {
-	size_t		valid;
+	size_t valid;
 
 	if (name == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("the name of a setting must not be NULL")));
-	valid = strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.");
+	valid = strspn(
+		name,
+		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.");
 	if (name[0] == '\0' || name[valid] != '\0' || valid > 100 ||
 		strchr("0123456789.", name[0]) != NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_NAME),
-				 errmsg("invalid name of a setting: \"%s\"", aj_clip(name)),
-				 errhint("A name has 1 to 100 letters, digits, dots and underscores, and begins with a letter or underscore.")));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_INVALID_NAME),
+			 errmsg("invalid name of a setting: \"%s\"", aj_clip(name)),
+			 errhint(
+				 "A name has 1 to 100 letters, digits, dots and underscores, and begins with a letter or underscore.")));
 }
 
 static void
@@ -295,14 +299,14 @@ check_setting_value(const char *name, const char *value)
 static void
 replan_users_of(const char *name)
 {
-	char	   *use = psprintf("${%s}", name);
-	char	  **names;
-	int			n;
+	char *use = psprintf("${%s}", name);
+	char **names;
+	int n;
 
 	names = aj_job_names(&n, false);
 	for (int i = 0; i < n; i++)
 	{
-		AjJob	   *job = aj_job_find(names[i], false);
+		AjJob *job = aj_job_find(names[i], false);
 
 		CHECK_FOR_INTERRUPTS();
 		if (job->schedule == NULL || strstr(job->schedule, use) == NULL)
@@ -326,25 +330,29 @@ replan_users_of(const char *name)
 Datum
 aggjobs_set(PG_FUNCTION_ARGS)
 {
-	char	   *name = text_argument(fcinfo, 0);
-	char	   *value = text_argument(fcinfo, 1);
+	char *name = text_argument(fcinfo, 0);
+	char *value = text_argument(fcinfo, 1);
 
 	check_setting_name(name);
 	if (!has_privs_of_role(GetUserId(), aj_catalog_owner()))
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("permission denied to change setting \"%s\"", name),
-				 errhint("Settings are shared by all jobs: ask the owner of the extension.")));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg("permission denied to change setting \"%s\"", name),
+			 errhint(
+				 "Settings are shared by all jobs: ask the owner of the extension.")));
 	if (value != NULL)
 	{
 		check_setting_value(name, value);
 		aj_setting_put(name, value);
 	}
 	else if (!aj_setting_remove(name))
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_OBJECT),
-				 errmsg("setting \"%s\" does not exist", name),
-				 errhint("List the settings with SELECT * FROM aggjobs.settings.")));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_UNDEFINED_OBJECT),
+			 errmsg("setting \"%s\" does not exist", name),
+			 errhint(
+				 "List the settings with SELECT * FROM aggjobs.settings.")));
 	replan_users_of(name);
 	PG_RETURN_VOID();
 }

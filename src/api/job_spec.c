@@ -33,10 +33,9 @@
 #define LONGEST_DESCRIPTION 10000
 
 static const char *const json_keys[] = {
-	"name", "schedule", "steps", "command", "time_zone", "description",
-	"timeout", "memory_limit", "settings", "enabled", "keep_successes",
-	"keep_failures", "keep_age", "owner", NULL
-};
+	"name",			  "schedule",	   "steps",		   "command",  "time_zone",
+	"description",	  "timeout",	   "memory_limit", "settings", "enabled",
+	"keep_successes", "keep_failures", "keep_age",	   "owner",	   NULL};
 
 static void
 refuse_long(const char *what, const char *text, size_t longest)
@@ -56,7 +55,8 @@ aj_job_name_check(const char *name)
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("the name of a job must not be NULL"),
-				 errhint("List the jobs with SELECT job_name FROM aggjobs.jobs.")));
+				 errhint(
+					 "List the jobs with SELECT job_name FROM aggjobs.jobs.")));
 	refuse_long("the name of the job", name, LONGEST_NAME);
 	if (name[0] == '\0' || strcmp(aj_clip(name), name) != 0)
 		ereport(ERROR,
@@ -69,7 +69,7 @@ aj_job_name_check(const char *name)
 static void
 set_schedule(AjJob *job, const char *schedule)
 {
-	AjSchedule	parsed;
+	AjSchedule parsed;
 
 	if (schedule[0] == '\0')
 	{
@@ -84,7 +84,7 @@ set_schedule(AjJob *job, const char *schedule)
 static Interval *
 checked_interval(const char *what, Interval *interval)
 {
-	Interval	zero = {0};
+	Interval zero = {0};
 
 	if (DatumGetInt32(DirectFunctionCall2(interval_cmp,
 										  IntervalPGetDatum(interval),
@@ -100,10 +100,10 @@ checked_interval(const char *what, Interval *interval)
 static int64
 parse_memory(const char *text)
 {
-	int64		bytes;
+	int64 bytes;
 
-	bytes = DatumGetInt64(DirectFunctionCall1(pg_size_bytes,
-											  CStringGetTextDatum(text)));
+	bytes = DatumGetInt64(
+		DirectFunctionCall1(pg_size_bytes, CStringGetTextDatum(text)));
 	if (bytes != 0 && bytes < 1024 * 1024)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -118,8 +118,8 @@ checked_keep(const char *what, int keep)
 	if (keep < 0 || keep > 1000000)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("%s must be between 0 and 1000000, not %d",
-						what, keep)));
+				 errmsg("%s must be between 0 and 1000000, not %d", what,
+						keep)));
 	return keep;
 }
 
@@ -127,18 +127,19 @@ checked_keep(const char *what, int keep)
 static void
 set_owner(AjJob *job, const char *name)
 {
-	Oid			owner = get_role_oid(name, true);
+	Oid owner = get_role_oid(name, true);
 
 	if (owner == InvalidOid)
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_OBJECT),
-				 errmsg("role \"%s\" does not exist", aj_clip(name)),
-				 errhint("List the roles with \\du, or SELECT rolname FROM pg_roles.")));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_UNDEFINED_OBJECT),
+			 errmsg("role \"%s\" does not exist", aj_clip(name)),
+			 errhint(
+				 "List the roles with \\du, or SELECT rolname FROM pg_roles.")));
 	if (!is_member_of_role(GetUserId(), owner))
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("must be member of role \"%s\" to give it a job",
-						name),
+				 errmsg("must be member of role \"%s\" to give it a job", name),
 				 errhint("Ask a superuser, or a member of that role.")));
 	job->owner = owner;
 	job->owner_name = pstrdup(name);
@@ -151,11 +152,13 @@ check_owner(const AjJob *job)
 
 	problem = aj_job_owner_problem(job->owner, job->owner_name, MyDatabaseId);
 	if (problem != NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("job \"%s\" could never run", job->name),
-				 errdetail("%s.", problem),
-				 errhint("Runs connect as the owner of the job: the role needs LOGIN, and CONNECT on the database.")));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg("job \"%s\" could never run", job->name),
+			 errdetail("%s.", problem),
+			 errhint(
+				 "Runs connect as the owner of the job: the role needs LOGIN, and CONNECT on the database.")));
 }
 
 /*
@@ -201,11 +204,10 @@ aj_job_apply_spec(AjJob *job, const AjJobSpec *spec)
 	if (spec->has_enabled)
 		job->enabled = spec->enabled;
 	if (spec->has_keep_successes)
-		job->keep_successes = checked_keep("keep_successes",
-										   spec->keep_successes);
+		job->keep_successes =
+			checked_keep("keep_successes", spec->keep_successes);
 	if (spec->has_keep_failures)
-		job->keep_failures = checked_keep("keep_failures",
-										  spec->keep_failures);
+		job->keep_failures = checked_keep("keep_failures", spec->keep_failures);
 	if (spec->keep_age != NULL)
 		job->keep_age = checked_interval("keep_age", spec->keep_age);
 	check_owner(job);
@@ -218,14 +220,16 @@ aj_job_apply_spec(AjJob *job, const AjJobSpec *spec)
 AjJob *
 aj_job_from_spec(const char *name, const AjJobSpec *spec)
 {
-	AjJob	   *job = palloc0(sizeof(AjJob));
+	AjJob *job = palloc0(sizeof(AjJob));
 
 	aj_job_name_check(name);
 	if (spec->steps == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("job \"%s\" has no steps", name),
-				 errhint("Write steps like [{\"kind\": \"command\", \"command\": \"SELECT 1\"}].")));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+			 errmsg("job \"%s\" has no steps", name),
+			 errhint(
+				 "Write steps like [{\"kind\": \"command\", \"command\": \"SELECT 1\"}].")));
 	job->name = pstrdup(name);
 	job->owner = GetUserId();
 	job->owner_name = GetUserNameFromId(GetUserId(), false);
@@ -247,7 +251,7 @@ aj_job_from_spec(const char *name, const AjJobSpec *spec)
 void
 aj_job_plan_next(AjJob *job)
 {
-	AjSchedule	schedule;
+	AjSchedule schedule;
 	TimestampTz now = aj_now();
 
 	job->next_slot = AJ_NO_TIME;
@@ -256,8 +260,7 @@ aj_job_plan_next(AjJob *job)
 	aj_schedule_check(aj_setting_expand(job->schedule), &schedule);
 	if (schedule.kind == AJ_SCHEDULE_START)
 		return;
-	if (schedule.kind == AJ_SCHEDULE_AFTER &&
-		job->last_ended_at == AJ_NO_TIME)
+	if (schedule.kind == AJ_SCHEDULE_AFTER && job->last_ended_at == AJ_NO_TIME)
 	{
 		job->next_slot = now;
 		return;
@@ -271,21 +274,23 @@ aj_job_plan_next(AjJob *job)
 	}
 	if (!aj_next_slot(&schedule, aj_zone_lookup(job->time_zone), now,
 					  &job->next_slot))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("schedule \"%s\" has no slot after now",
-						aj_clip(job->schedule)),
-				 errhint("See what it means with SELECT aggjobs_preview_schedule(schedule, time_zone, 5, after).")));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("schedule \"%s\" has no slot after now",
+					aj_clip(job->schedule)),
+			 errhint(
+				 "See what it means with SELECT aggjobs_preview_schedule(schedule, time_zone, 5, after).")));
 }
 
 /* The steps of a job that runs one SQL command. */
 Jsonb *
 aj_job_command_steps(const char *command)
 {
-	AjJson		step;
+	AjJson step;
 	JsonbParseState *state = NULL;
-	JsonbValue	value;
-	Jsonb	   *object;
+	JsonbValue value;
+	Jsonb *object;
 
 	aj_json_begin(&step);
 	aj_json_add_text(&step, "kind", "command");
@@ -303,20 +308,19 @@ aj_job_command_steps(const char *command)
 static Interval *
 json_interval(const Jsonb *json, const char *key)
 {
-	char	   *text = aj_json_text_field(json, key);
+	char *text = aj_json_text_field(json, key);
 
 	if (text == NULL)
 		return NULL;
-	return DatumGetIntervalP(DirectFunctionCall3(interval_in,
-												 CStringGetDatum(text),
-												 ObjectIdGetDatum(InvalidOid),
-												 Int32GetDatum(-1)));
+	return DatumGetIntervalP(
+		DirectFunctionCall3(interval_in, CStringGetDatum(text),
+							ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1)));
 }
 
 static bool
 json_int(const Jsonb *json, const char *key, int *value)
 {
-	char	   *text = aj_json_text_field(json, key);
+	char *text = aj_json_text_field(json, key);
 
 	if (text == NULL)
 		return false;
@@ -331,8 +335,8 @@ json_int(const Jsonb *json, const char *key, int *value)
 void
 aj_job_spec_from_json(const Jsonb *json, AjJobSpec *spec, char **name)
 {
-	char	   *enabled;
-	char	   *command;
+	char *enabled;
+	char *command;
 
 	memset(spec, 0, sizeof(*spec));
 	if (!aj_json_is_object(json))
@@ -347,11 +351,12 @@ aj_job_spec_from_json(const Jsonb *json, AjJobSpec *spec, char **name)
 	spec->steps = aj_json_field(json, "steps");
 	command = aj_json_text_field(json, "command");
 	if (command != NULL && spec->steps != NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("job \"%s\" has both \"steps\" and \"command\"",
-						*name),
-				 errhint("\"command\" is short for one step of kind \"command\".")));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("job \"%s\" has both \"steps\" and \"command\"", *name),
+			 errhint(
+				 "\"command\" is short for one step of kind \"command\".")));
 	if (command != NULL)
 		spec->steps = aj_job_command_steps(command);
 	spec->time_zone = aj_json_text_field(json, "time_zone");
@@ -361,10 +366,10 @@ aj_job_spec_from_json(const Jsonb *json, AjJobSpec *spec, char **name)
 	spec->settings = aj_json_field(json, "settings");
 	spec->owner = aj_json_text_field(json, "owner");
 	spec->keep_age = json_interval(json, "keep_age");
-	spec->has_keep_successes = json_int(json, "keep_successes",
-										&spec->keep_successes);
-	spec->has_keep_failures = json_int(json, "keep_failures",
-									   &spec->keep_failures);
+	spec->has_keep_successes =
+		json_int(json, "keep_successes", &spec->keep_successes);
+	spec->has_keep_failures =
+		json_int(json, "keep_failures", &spec->keep_failures);
 	enabled = aj_json_text_field(json, "enabled");
 	spec->has_enabled = enabled != NULL;
 	if (enabled != NULL && !parse_bool(enabled, &spec->enabled))

@@ -11,22 +11,22 @@
 /* Everything is NULL, or has its flag off, where nothing was said. */
 typedef struct AjJobSpec
 {
-	char	   *new_name;
-	char	   *schedule;		/* "" for only by hand */
-	Jsonb	   *steps;
-	char	   *time_zone;
-	char	   *description;
-	Interval   *timeout;		/* zero for none */
-	char	   *memory_limit;	/* "0" for none */
-	Jsonb	   *settings;
-	bool		has_enabled;
-	bool		enabled;
-	bool		has_keep_successes;
-	int			keep_successes;
-	bool		has_keep_failures;
-	int			keep_failures;
-	Interval   *keep_age;
-	char	   *owner;
+	char *new_name;
+	char *schedule; /* "" for only by hand */
+	Jsonb *steps;
+	char *time_zone;
+	char *description;
+	Interval *timeout;	/* zero for none */
+	char *memory_limit; /* "0" for none */
+	Jsonb *settings;
+	bool has_enabled;
+	bool enabled;
+	bool has_keep_successes;
+	int keep_successes;
+	bool has_keep_failures;
+	int keep_failures;
+	Interval *keep_age;
+	char *owner;
 } AjJobSpec;
 
 extern void aj_job_name_check(const char *name);
@@ -37,4 +37,4 @@ extern void aj_job_spec_from_json(const Jsonb *json, AjJobSpec *spec,
 								  char **name);
 extern Jsonb *aj_job_command_steps(const char *command);
 
-#endif							/* AJ_API_JOB_SPEC_H */
+#endif /* AJ_API_JOB_SPEC_H */

@@ -34,9 +34,12 @@ aggjobs_installed(PG_FUNCTION_ARGS)
 {
 	aj_wake_extension(true);
 	if (!aj_segment_present())
-		ereport(WARNING,
-				(errmsg("pg_aggjobs is not preloaded: jobs can be defined, but will not run by themselves"),
-				 errhint("Add this line to postgresql.conf and restart the server: shared_preload_libraries = 'pg_aggjobs'")));
+		ereport(
+			WARNING,
+			(errmsg(
+				 "pg_aggjobs is not preloaded: jobs can be defined, but will not run by themselves"),
+			 errhint(
+				 "Add this line to postgresql.conf and restart the server: shared_preload_libraries = 'pg_aggjobs'")));
 	PG_RETURN_VOID();
 }
 
@@ -50,8 +53,8 @@ aggjobs_scheduler_state(PG_FUNCTION_ARGS)
 	const char *state = "not preloaded";
 
 	if (aj_segment_present())
-		state = aj_databases_has_scheduler(MyDatabaseId) ?
-			"running" : "starting";
+		state =
+			aj_databases_has_scheduler(MyDatabaseId) ? "running" : "starting";
 	PG_RETURN_TEXT_P(cstring_to_text(state));
 }
 
@@ -59,12 +62,9 @@ static const char *
 state_name(const AjSlotView *slot)
 {
 	static const char *const names[] = {
-		[AJ_SLOT_FREE] = "free",
-		[AJ_SLOT_STARTING] = "starting",
-		[AJ_SLOT_RUNNING] = "running",
-		[AJ_SLOT_DONE] = "idle",
-		[AJ_SLOT_IDLE] = "idle",
-		[AJ_SLOT_ASSIGNED] = "starting",
+		[AJ_SLOT_FREE] = "free",	   [AJ_SLOT_STARTING] = "starting",
+		[AJ_SLOT_RUNNING] = "running", [AJ_SLOT_DONE] = "idle",
+		[AJ_SLOT_IDLE] = "idle",	   [AJ_SLOT_ASSIGNED] = "starting",
 		[AJ_SLOT_ENDED] = "ended",
 	};
 
@@ -76,8 +76,8 @@ state_name(const AjSlotView *slot)
 static bool
 has_run(const AjSlotView *slot)
 {
-	return slot->state == AJ_SLOT_STARTING ||
-		slot->state == AJ_SLOT_RUNNING || slot->state == AJ_SLOT_ASSIGNED;
+	return slot->state == AJ_SLOT_STARTING || slot->state == AJ_SLOT_RUNNING ||
+		slot->state == AJ_SLOT_ASSIGNED;
 }
 
 #define COLUMNS 8
@@ -85,8 +85,8 @@ has_run(const AjSlotView *slot)
 static void
 put_slot(ReturnSetInfo *result, const AjSlotView *slot)
 {
-	Datum		values[COLUMNS];
-	bool		nulls[COLUMNS] = {0};
+	Datum values[COLUMNS];
+	bool nulls[COLUMNS] = {0};
 
 	values[0] = Int32GetDatum(slot->index);
 	values[1] = Int32GetDatum(slot->pid);
@@ -112,7 +112,7 @@ Datum
 aggjobs_worker_slots(PG_FUNCTION_ARGS)
 {
 	AjSlotView *slots;
-	int			n;
+	int n;
 
 	InitMaterializedSRF(fcinfo, 0);
 	if (!aj_segment_present())

@@ -36,8 +36,7 @@ PG_FUNCTION_INFO_V1(aggjobs_retry);
 static AjJob *
 job_argument(FunctionCallInfo fcinfo)
 {
-	char	   *name = PG_ARGISNULL(0) ? NULL :
-		text_to_cstring(PG_GETARG_TEXT_PP(0));
+	char *name = PG_ARGISNULL(0) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(0));
 
 	aj_job_name_check(name);
 	return aj_job_find_mine(name);
@@ -52,10 +51,12 @@ at_argument(FunctionCallInfo fcinfo)
 		return AJ_NO_TIME;
 	at = PG_GETARG_TIMESTAMPTZ(1);
 	if (TIMESTAMP_NOT_FINITE(at))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("\"at\" must be a finite instant"),
-				 errhint("Give any instant in the hour or day to compute, or leave it out for what is due.")));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("\"at\" must be a finite instant"),
+			 errhint(
+				 "Give any instant in the hour or day to compute, or leave it out for what is due.")));
 	return at;
 }
 
@@ -78,9 +79,9 @@ dry_run_argument(FunctionCallInfo fcinfo)
 Datum
 aggjobs_trigger(PG_FUNCTION_ARGS)
 {
-	AjJob	   *job = job_argument(fcinfo);
+	AjJob *job = job_argument(fcinfo);
 	TimestampTz at = at_argument(fcinfo);
-	int64		run_id;
+	int64 run_id;
 
 	if (dry_run_argument(fcinfo))
 	{
@@ -88,8 +89,7 @@ aggjobs_trigger(PG_FUNCTION_ARGS)
 		PG_RETURN_NULL();
 	}
 	aj_segment_require("aggjobs_trigger()");
-	run_id = aj_run_insert(job->job_id, job->name, job->owner, at, 1,
-						   "manual");
+	run_id = aj_run_insert(job->job_id, job->name, job->owner, at, 1, "manual");
 	aj_wake_run(run_id);
 	PG_RETURN_INT64(run_id);
 }
@@ -102,8 +102,8 @@ aggjobs_trigger(PG_FUNCTION_ARGS)
 Datum
 aggjobs_run(PG_FUNCTION_ARGS)
 {
-	bool		may_commit = aj_spi_is_nonatomic(fcinfo);
-	AjJob	   *job;
+	bool may_commit = aj_spi_is_nonatomic(fcinfo);
+	AjJob *job;
 	TimestampTz at;
 
 	if (may_commit)
@@ -123,27 +123,33 @@ aggjobs_run(PG_FUNCTION_ARGS)
 static AjRun *
 run_argument(FunctionCallInfo fcinfo)
 {
-	AjRun	   *run;
-	int64		run_id;
+	AjRun *run;
+	int64 run_id;
 
 	if (PG_ARGISNULL(0))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("the id of a run must not be NULL"),
-				 errhint("aggjobs_trigger() returns it; aggjobs.runs lists them.")));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+			 errmsg("the id of a run must not be NULL"),
+			 errhint(
+				 "aggjobs_trigger() returns it; aggjobs.runs lists them.")));
 	run_id = PG_GETARG_INT64(0);
 	run = aj_run_find(run_id);
 	if (run == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_OBJECT),
-				 errmsg("run " INT64_FORMAT " does not exist", run_id),
-				 errhint("List the runs with SELECT run_id, job_name, status FROM aggjobs.runs.")));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_UNDEFINED_OBJECT),
+			 errmsg("run " INT64_FORMAT " does not exist", run_id),
+			 errhint(
+				 "List the runs with SELECT run_id, job_name, status FROM aggjobs.runs.")));
 	if (!has_privs_of_role(GetUserId(), run->owner))
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("permission denied for run " INT64_FORMAT, run_id),
-				 errhint("Act as the owner of job \"%s\", or as a member of that role.",
-						 run->job_name)));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg("permission denied for run " INT64_FORMAT, run_id),
+			 errhint(
+				 "Act as the owner of job \"%s\", or as a member of that role.",
+				 run->job_name)));
 	return run;
 }
 
@@ -159,16 +165,16 @@ wait_limit(FunctionCallInfo fcinfo)
 {
 	if (PG_ARGISNULL(1))
 		return DT_NOEND;
-	return DatumGetTimestampTz(DirectFunctionCall2(timestamptz_pl_interval,
-												   TimestampTzGetDatum(aj_now()),
-												   PG_GETARG_DATUM(1)));
+	return DatumGetTimestampTz(
+		DirectFunctionCall2(timestamptz_pl_interval,
+							TimestampTzGetDatum(aj_now()), PG_GETARG_DATUM(1)));
 }
 
 /* Sleep until some run has ended, or look again after a second anyway. */
 static void
 sleep_a_little(TimestampTz until)
 {
-	long		rest = aj_milliseconds_until(until);
+	long rest = aj_milliseconds_until(until);
 
 	(void) ConditionVariableTimedSleep(&aj_segment()->run_ended,
 									   Min(rest, LOOK_AGAIN_MS),
@@ -188,15 +194,18 @@ Datum
 aggjobs_wait(PG_FUNCTION_ARGS)
 {
 	TimestampTz until = wait_limit(fcinfo);
-	AjRun	   *run;
-	char	   *status;
+	AjRun *run;
+	char *status;
 
 	if (!PG_ARGISNULL(0) && aj_wake_is_pending_run(PG_GETARG_INT64(0)))
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("run " INT64_FORMAT " was queued by this transaction and starts when it commits",
-						PG_GETARG_INT64(0)),
-				 errhint("COMMIT first, then wait.")));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg(
+				 "run " INT64_FORMAT
+				 " was queued by this transaction and starts when it commits",
+				 PG_GETARG_INT64(0)),
+			 errhint("COMMIT first, then wait.")));
 	aj_segment_require("aggjobs_wait()");
 	PushActiveSnapshot(GetLatestSnapshot());
 	run = run_argument(fcinfo);
@@ -215,8 +224,8 @@ aggjobs_wait(PG_FUNCTION_ARGS)
 static bool
 cancel_queued(int64 run_id, const char *note)
 {
-	AjRunEnd	end = {.status = "cancelled", .note = note};
-	AjRun	   *run = aj_run_find(run_id);
+	AjRunEnd end = {.status = "cancelled", .note = note};
+	AjRun *run = aj_run_find(run_id);
 
 	if (run == NULL || strcmp(run->status, "queued") != 0)
 		return false;
@@ -232,17 +241,17 @@ cancel_queued(int64 run_id, const char *note)
 Datum
 aggjobs_cancel(PG_FUNCTION_ARGS)
 {
-	AjRun	   *run = run_argument(fcinfo);
-	char	   *note = psprintf("cancelled by %s",
-								GetUserNameFromId(GetSessionUserId(), false));
-	bool		stopped;
+	AjRun *run = run_argument(fcinfo);
+	char *note = psprintf("cancelled by %s",
+						  GetUserNameFromId(GetSessionUserId(), false));
+	bool stopped;
 
 	if (is_over(run->status))
 		PG_RETURN_BOOL(false);
 	stopped = cancel_queued(run->run_id, note);
 	if (aj_segment_present())
-		stopped |= aj_slots_stop_run(MyDatabaseId, run->run_id,
-									 AJ_STOP_CANCEL, note);
+		stopped |=
+			aj_slots_stop_run(MyDatabaseId, run->run_id, AJ_STOP_CANCEL, note);
 	PG_RETURN_BOOL(stopped);
 }
 
@@ -256,16 +265,17 @@ aggjobs_cancel(PG_FUNCTION_ARGS)
 Datum
 aggjobs_retry(PG_FUNCTION_ARGS)
 {
-	AjRun	   *run = run_argument(fcinfo);
-	AjJob	   *job = aj_job_get(run->job_id);
-	int64		run_id;
+	AjRun *run = run_argument(fcinfo);
+	AjJob *job = aj_job_get(run->job_id);
+	int64 run_id;
 
 	if (!is_over(run->status))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("run " INT64_FORMAT " is %s and can't be retried yet",
 						run->run_id, run->status),
-				 errhint("Wait for it with SELECT aggjobs_wait(" INT64_FORMAT ").",
+				 errhint("Wait for it with SELECT aggjobs_wait(" INT64_FORMAT
+						 ").",
 						 run->run_id)));
 	if (job == NULL)
 		ereport(ERROR,

@@ -31,28 +31,28 @@ PG_FUNCTION_INFO_V1(aggjobs_sync_jobs);
 typedef struct Sync
 {
 	ReturnSetInfo *result;
-	bool		dry_run;
+	bool dry_run;
 } Sync;
 
 static void
 tell(const Sync *sync, const char *action, const char *name,
 	 const char *changes)
 {
-	Datum		values[3];
-	bool		nulls[3] = {false, false, changes == NULL};
+	Datum values[3];
+	bool nulls[3] = {false, false, changes == NULL};
 
 	values[0] = CStringGetTextDatum(action);
 	values[1] = CStringGetTextDatum(name);
 	values[2] = changes == NULL ? (Datum) 0 : CStringGetTextDatum(changes);
-	tuplestore_putvalues(sync->result->setResult, sync->result->setDesc,
-						 values, nulls);
+	tuplestore_putvalues(sync->result->setResult, sync->result->setDesc, values,
+						 nulls);
 }
 
 /* A job as name-value texts, for comparison. */
 typedef struct Field
 {
 	const char *name;
-	char	   *value;			/* NULL for none */
+	char *value; /* NULL for none */
 } Field;
 
 #define MAX_FIELDS 12
@@ -62,8 +62,8 @@ interval_text(Interval *interval)
 {
 	if (interval == NULL)
 		return NULL;
-	return DatumGetCString(DirectFunctionCall1(interval_out,
-											   IntervalPGetDatum(interval)));
+	return DatumGetCString(
+		DirectFunctionCall1(interval_out, IntervalPGetDatum(interval)));
 }
 
 static void
@@ -91,8 +91,8 @@ fields_of(const AjJob *job, Field *fields)
 static char *
 differences(const AjJob *before, const AjJob *after)
 {
-	Field		old[MAX_FIELDS];
-	Field		new[MAX_FIELDS];
+	Field old[MAX_FIELDS];
+	Field new[MAX_FIELDS];
 	StringInfoData text;
 
 	fields_of(before, old);
@@ -125,7 +125,7 @@ timing_changed(const AjJob *before, const AjJob *after)
 static void
 create(const Sync *sync, const char *name, const AjJobSpec *spec)
 {
-	AjJob	   *job = aj_job_from_spec(name, spec);
+	AjJob *job = aj_job_from_spec(name, spec);
 
 	aj_job_plan_next(job);
 	if (!sync->dry_run)
@@ -136,8 +136,8 @@ create(const Sync *sync, const char *name, const AjJobSpec *spec)
 static void
 change(const Sync *sync, AjJob *job, const AjJobSpec *spec)
 {
-	AjJob		before = *job;
-	char	   *changes;
+	AjJob before = *job;
+	char *changes;
 
 	aj_job_apply_spec(job, spec);
 	changes = differences(&before, job);
@@ -155,8 +155,8 @@ change(const Sync *sync, AjJob *job, const AjJobSpec *spec)
 static char *
 sync_one(const Sync *sync, const Jsonb *json)
 {
-	AjJobSpec	spec;
-	char	   *name;
+	AjJobSpec spec;
+	char *name;
 
 	aj_job_spec_from_json(json, &spec, &name);
 	if (aj_job_find(name, true) == NULL)
@@ -178,12 +178,12 @@ is_among(const char *name, char **names, int n)
 static void
 drop_others(const Sync *sync, char **declared, int ndeclared)
 {
-	int			n;
-	char	  **names = aj_job_names(&n, true);
+	int n;
+	char **names = aj_job_names(&n, true);
 
 	for (int i = 0; i < n; i++)
 	{
-		AjJob	   *job = aj_job_find(names[i], false);
+		AjJob *job = aj_job_find(names[i], false);
 
 		CHECK_FOR_INTERRUPTS();
 		if (job->builtin || job->owner != GetUserId() ||
@@ -212,21 +212,23 @@ drop_others(const Sync *sync, char **declared, int ndeclared)
 Datum
 aggjobs_sync_jobs(PG_FUNCTION_ARGS)
 {
-	Sync		sync;
-	Jsonb	   *jobs;
-	bool		prune = !PG_ARGISNULL(1) && PG_GETARG_BOOL(1);
-	char	  **declared;
-	int			n;
+	Sync sync;
+	Jsonb *jobs;
+	bool prune = !PG_ARGISNULL(1) && PG_GETARG_BOOL(1);
+	char **declared;
+	int n;
 
 	InitMaterializedSRF(fcinfo, 0);
 	sync.result = (ReturnSetInfo *) fcinfo->resultinfo;
 	sync.dry_run = !PG_ARGISNULL(2) && PG_GETARG_BOOL(2);
 	jobs = PG_ARGISNULL(0) ? NULL : PG_GETARG_JSONB_P(0);
 	if (jobs == NULL || !aj_json_is_array(jobs))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("jobs must be a JSON array of objects"),
-				 errhint("Write [{\"name\": \"a\", \"schedule\": \"@daily\", \"command\": \"SELECT 1\"}].")));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("jobs must be a JSON array of objects"),
+			 errhint(
+				 "Write [{\"name\": \"a\", \"schedule\": \"@daily\", \"command\": \"SELECT 1\"}].")));
 	n = aj_json_length(jobs);
 	declared = palloc(sizeof(char *) * (Size) Max(n, 1));
 	for (int i = 0; i < n; i++)

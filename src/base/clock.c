@@ -40,8 +40,7 @@ aj_milliseconds_until(TimestampTz instant)
 
 	if (instant <= now)
 		return 0;
-	if (TIMESTAMP_NOT_FINITE(instant) ||
-		(instant - now) / 1000 >= INT_MAX)
+	if (TIMESTAMP_NOT_FINITE(instant) || (instant - now) / 1000 >= INT_MAX)
 		return INT_MAX;
 	return (long) ((instant - now + 999) / 1000);
 }

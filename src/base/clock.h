@@ -11,4 +11,4 @@
 extern TimestampTz aj_now(void);
 extern long aj_milliseconds_until(TimestampTz instant);
 
-#endif							/* AJ_BASE_CLOCK_H */
+#endif /* AJ_BASE_CLOCK_H */

@@ -72,4 +72,4 @@
 /* 17 put the password and login checks of a background worker behind flags. */
 #define AJ_WORKER_CONNECT_FLAGS 0
 
-#endif							/* AJ_BASE_COMPAT_H */
+#endif /* AJ_BASE_COMPAT_H */

@@ -27,9 +27,9 @@
 char *
 aj_clip(const char *text)
 {
-	int			length = (int) strlen(text);
-	int			kept = pg_mbcliplen(text, length, LONGEST);
-	char	   *clipped = palloc((Size) kept + sizeof("..."));
+	int length = (int) strlen(text);
+	int kept = pg_mbcliplen(text, length, LONGEST);
+	char *clipped = palloc((Size) kept + sizeof("..."));
 
 	memcpy(clipped, text, (size_t) kept);
 	strcpy(clipped + kept, kept < length ? "..." : "");

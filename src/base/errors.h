@@ -9,4 +9,4 @@
 
 extern char *aj_clip(const char *text);
 
-#endif							/* AJ_BASE_ERRORS_H */
+#endif /* AJ_BASE_ERRORS_H */

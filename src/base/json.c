@@ -55,11 +55,11 @@ aj_json_element(const Jsonb *array, int index)
 Jsonb *
 aj_json_field(const Jsonb *object, const char *key)
 {
-	JsonbValue	buffer;
+	JsonbValue buffer;
 	JsonbValue *value;
 
-	value = getKeyJsonValueFromContainer((JsonbContainer *) &object->root,
-										 key, (int) strlen(key), &buffer);
+	value = getKeyJsonValueFromContainer((JsonbContainer *) &object->root, key,
+										 (int) strlen(key), &buffer);
 	if (value == NULL || value->type == jbvNull)
 		return NULL;
 	return JsonbValueToJsonb(value);
@@ -69,20 +69,19 @@ aj_json_field(const Jsonb *object, const char *key)
 char *
 aj_json_as_text(const Jsonb *json)
 {
-	JsonbValue	value;
+	JsonbValue value;
 
 	if (JsonbExtractScalar((JsonbContainer *) &json->root, &value) &&
 		value.type == jbvString)
 		return pnstrdup(value.val.string.val, value.val.string.len);
-	return JsonbToCString(NULL, (JsonbContainer *) &json->root,
-						  VARSIZE(json));
+	return JsonbToCString(NULL, (JsonbContainer *) &json->root, VARSIZE(json));
 }
 
 /* aj_json_field() as text, or NULL. */
 char *
 aj_json_text_field(const Jsonb *object, const char *key)
 {
-	Jsonb	   *field = aj_json_field(object, key);
+	Jsonb *field = aj_json_field(object, key);
 
 	return field == NULL ? NULL : aj_json_as_text(field);
 }
@@ -120,7 +119,7 @@ aj_json_check_keys(const Jsonb *object, const char *what,
 				   const char *const *known)
 {
 	JsonbIterator *it = JsonbIteratorInit((JsonbContainer *) &object->root);
-	JsonbValue	value;
+	JsonbValue value;
 	JsonbIteratorToken token;
 
 	while ((token = JsonbIteratorNext(&it, &value, true)) != WJB_DONE)
@@ -142,14 +141,13 @@ aj_json_check_keys(const Jsonb *object, const char *what,
 Jsonb *
 aj_json_parse(const char *text)
 {
-	return DatumGetJsonbP(DirectFunctionCall1(jsonb_in,
-											  CStringGetDatum(text)));
+	return DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(text)));
 }
 
 static void
 push_key(AjJson *json, const char *key)
 {
-	JsonbValue	value;
+	JsonbValue value;
 
 	value.type = jbvString;
 	value.val.string.val = pstrdup(key);
@@ -167,7 +165,7 @@ aj_json_begin(AjJson *json)
 void
 aj_json_add_text(AjJson *json, const char *key, const char *text)
 {
-	JsonbValue	value;
+	JsonbValue value;
 
 	if (text == NULL)
 		return;
@@ -181,7 +179,7 @@ aj_json_add_text(AjJson *json, const char *key, const char *text)
 void
 aj_json_add_int(AjJson *json, const char *key, int64 number)
 {
-	JsonbValue	value;
+	JsonbValue value;
 
 	push_key(json, key);
 	value.type = jbvNumeric;
@@ -192,7 +190,7 @@ aj_json_add_int(AjJson *json, const char *key, int64 number)
 void
 aj_json_add_bool(AjJson *json, const char *key, bool flag)
 {
-	JsonbValue	value;
+	JsonbValue value;
 
 	push_key(json, key);
 	value.type = jbvBool;
@@ -203,7 +201,7 @@ aj_json_add_bool(AjJson *json, const char *key, bool flag)
 void
 aj_json_add_json(AjJson *json, const char *key, const Jsonb *added)
 {
-	JsonbValue	value;
+	JsonbValue value;
 
 	if (added == NULL)
 		return;
@@ -217,6 +215,6 @@ aj_json_add_json(AjJson *json, const char *key, const Jsonb *added)
 Jsonb *
 aj_json_end(AjJson *json)
 {
-	return JsonbValueToJsonb(pushJsonbValue(&json->state, WJB_END_OBJECT,
-											NULL));
+	return JsonbValueToJsonb(
+		pushJsonbValue(&json->state, WJB_END_OBJECT, NULL));
 }

@@ -10,7 +10,7 @@
 
 extern bool aj_json_is_object(const Jsonb *json);
 extern bool aj_json_is_array(const Jsonb *json);
-extern int	aj_json_length(const Jsonb *json);
+extern int aj_json_length(const Jsonb *json);
 extern Jsonb *aj_json_element(const Jsonb *array, int index);
 extern Jsonb *aj_json_field(const Jsonb *object, const char *key);
 extern char *aj_json_text_field(const Jsonb *object, const char *key);
@@ -32,4 +32,4 @@ extern void aj_json_add_bool(AjJson *json, const char *key, bool value);
 extern void aj_json_add_json(AjJson *json, const char *key, const Jsonb *value);
 extern Jsonb *aj_json_end(AjJson *json);
 
-#endif							/* AJ_BASE_JSON_H */
+#endif /* AJ_BASE_JSON_H */

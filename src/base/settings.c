@@ -19,86 +19,81 @@
 #include "miscadmin.h"
 #include "utils/guc.h"
 
-bool		aj_enabled = true;
-bool		aj_allow_superuser_jobs = true;
-int			aj_cancel_grace = 10000;
-int			aj_default_timeout = 0;
-int			aj_keep_age = 90 * 24 * 60;
-int			aj_keep_failures = 500;
-int			aj_keep_successes = 100;
-int			aj_log_lines = 1000;
-int			aj_max_databases = 64;
-int			aj_max_workers = 8;
-int			aj_rescan_interval = 600;
-int			aj_worker_idle = 5000;
-int			aj_worker_max_memory = 64 * 1024;
-int			aj_worker_max_runs = 1000;
+bool aj_enabled = true;
+bool aj_allow_superuser_jobs = true;
+int aj_cancel_grace = 10000;
+int aj_default_timeout = 0;
+int aj_keep_age = 90 * 24 * 60;
+int aj_keep_failures = 500;
+int aj_keep_successes = 100;
+int aj_log_lines = 1000;
+int aj_max_databases = 64;
+int aj_max_workers = 8;
+int aj_rescan_interval = 600;
+int aj_worker_idle = 5000;
+int aj_worker_max_memory = 64 * 1024;
+int aj_worker_max_runs = 1000;
 
 typedef struct BoolSetting
 {
 	const char *name;
 	const char *what;
-	bool	   *variable;
-	GucContext	context;
+	bool *variable;
+	GucContext context;
 } BoolSetting;
 
 typedef struct IntSetting
 {
 	const char *name;
 	const char *what;
-	int		   *variable;
-	int			least;
-	int			most;
-	GucContext	context;
-	int			unit;
+	int *variable;
+	int least;
+	int most;
+	GucContext context;
+	int unit;
 } IntSetting;
 
 static const BoolSetting bool_settings[] = {
 	{"aggjobs.allow_superuser_jobs",
-		"Allows jobs that are owned by superusers to run.",
-	&aj_allow_superuser_jobs, PGC_SIGHUP},
-	{"aggjobs.enabled",
-		"Lets the scheduler start runs.",
-	&aj_enabled, PGC_SIGHUP},
+	 "Allows jobs that are owned by superusers to run.",
+	 &aj_allow_superuser_jobs, PGC_SIGHUP},
+	{"aggjobs.enabled", "Lets the scheduler start runs.", &aj_enabled,
+	 PGC_SIGHUP},
 };
 
 static const IntSetting int_settings[] = {
 	{"aggjobs.cancel_grace",
-		"Time between asking a run to stop and ending its worker.",
-	&aj_cancel_grace, 100, INT_MAX, PGC_SIGHUP, GUC_UNIT_MS},
+	 "Time between asking a run to stop and ending its worker.",
+	 &aj_cancel_grace, 100, INT_MAX, PGC_SIGHUP, GUC_UNIT_MS},
 	{"aggjobs.default_timeout",
-		"Time limit of runs whose job sets none; 0 means no limit.",
-	&aj_default_timeout, 0, INT_MAX, PGC_SIGHUP, GUC_UNIT_MS},
+	 "Time limit of runs whose job sets none; 0 means no limit.",
+	 &aj_default_timeout, 0, INT_MAX, PGC_SIGHUP, GUC_UNIT_MS},
 	{"aggjobs.keep_age",
-		"Age at which finished runs are removed from the history.",
-	&aj_keep_age, 1, INT_MAX, PGC_SIGHUP, GUC_UNIT_MIN},
+	 "Age at which finished runs are removed from the history.", &aj_keep_age,
+	 1, INT_MAX, PGC_SIGHUP, GUC_UNIT_MIN},
 	{"aggjobs.keep_failures",
-		"Number of unsuccessful runs that are kept for each job.",
-	&aj_keep_failures, 0, 1000000, PGC_SIGHUP, 0},
+	 "Number of unsuccessful runs that are kept for each job.",
+	 &aj_keep_failures, 0, 1000000, PGC_SIGHUP, 0},
 	{"aggjobs.keep_successes",
-		"Number of successful runs that are kept for each job.",
-	&aj_keep_successes, 0, 1000000, PGC_SIGHUP, 0},
-	{"aggjobs.log_lines",
-		"Number of log lines that are kept for one run.",
-	&aj_log_lines, 0, 100000, PGC_SIGHUP, 0},
-	{"aggjobs.max_databases",
-		"Number of databases in which jobs can run.",
-	&aj_max_databases, 1, 10000, PGC_POSTMASTER, 0},
+	 "Number of successful runs that are kept for each job.",
+	 &aj_keep_successes, 0, 1000000, PGC_SIGHUP, 0},
+	{"aggjobs.log_lines", "Number of log lines that are kept for one run.",
+	 &aj_log_lines, 0, 100000, PGC_SIGHUP, 0},
+	{"aggjobs.max_databases", "Number of databases in which jobs can run.",
+	 &aj_max_databases, 1, 10000, PGC_POSTMASTER, 0},
 	{"aggjobs.max_workers",
-		"Number of runs of one database that may go on at once.",
-	&aj_max_workers, 1, 1024, PGC_SIGHUP, 0},
-	{"aggjobs.rescan_interval",
-		"Time between looks at the list of databases.",
-	&aj_rescan_interval, 1, INT_MAX / 1000, PGC_SIGHUP, GUC_UNIT_S},
+	 "Number of runs of one database that may go on at once.", &aj_max_workers,
+	 1, 1024, PGC_SIGHUP, 0},
+	{"aggjobs.rescan_interval", "Time between looks at the list of databases.",
+	 &aj_rescan_interval, 1, INT_MAX / 1000, PGC_SIGHUP, GUC_UNIT_S},
 	{"aggjobs.worker_idle",
-		"Time that a worker without work waits for more before it ends.",
-	&aj_worker_idle, 0, INT_MAX, PGC_SIGHUP, GUC_UNIT_MS},
+	 "Time that a worker without work waits for more before it ends.",
+	 &aj_worker_idle, 0, INT_MAX, PGC_SIGHUP, GUC_UNIT_MS},
 	{"aggjobs.worker_max_memory",
-		"Memory in use between two runs at which a worker ends.",
-	&aj_worker_max_memory, 1024, MAX_KILOBYTES, PGC_SIGHUP, GUC_UNIT_KB},
-	{"aggjobs.worker_max_runs",
-		"Number of runs after which a worker ends.",
-	&aj_worker_max_runs, 1, INT_MAX, PGC_SIGHUP, 0},
+	 "Memory in use between two runs at which a worker ends.",
+	 &aj_worker_max_memory, 1024, MAX_KILOBYTES, PGC_SIGHUP, GUC_UNIT_KB},
+	{"aggjobs.worker_max_runs", "Number of runs after which a worker ends.",
+	 &aj_worker_max_runs, 1, INT_MAX, PGC_SIGHUP, 0},
 };
 
 /*
@@ -117,8 +112,7 @@ aj_settings_define(void)
 		const BoolSetting *s = &bool_settings[i];
 
 		DefineCustomBoolVariable(s->name, s->what, NULL, s->variable,
-								 *s->variable, s->context, 0,
-								 NULL, NULL, NULL);
+								 *s->variable, s->context, 0, NULL, NULL, NULL);
 	}
 
 	for (size_t i = 0; i < lengthof(int_settings); i++)

@@ -9,19 +9,19 @@
 
 extern bool aj_enabled;
 extern bool aj_allow_superuser_jobs;
-extern int	aj_cancel_grace;
-extern int	aj_default_timeout;
-extern int	aj_keep_age;
-extern int	aj_keep_failures;
-extern int	aj_keep_successes;
-extern int	aj_log_lines;
-extern int	aj_max_databases;
-extern int	aj_max_workers;
-extern int	aj_rescan_interval;
-extern int	aj_worker_idle;
-extern int	aj_worker_max_memory;
-extern int	aj_worker_max_runs;
+extern int aj_cancel_grace;
+extern int aj_default_timeout;
+extern int aj_keep_age;
+extern int aj_keep_failures;
+extern int aj_keep_successes;
+extern int aj_log_lines;
+extern int aj_max_databases;
+extern int aj_max_workers;
+extern int aj_rescan_interval;
+extern int aj_worker_idle;
+extern int aj_worker_max_memory;
+extern int aj_worker_max_runs;
 
 extern void aj_settings_define(void);
 
-#endif							/* AJ_BASE_SETTINGS_H */
+#endif /* AJ_BASE_SETTINGS_H */

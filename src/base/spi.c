@@ -42,8 +42,8 @@
 
 typedef struct PlanEntry
 {
-	const char *sql;			/* key: address of the literal */
-	SPIPlanPtr	plan;
+	const char *sql; /* key: address of the literal */
+	SPIPlanPtr plan;
 } PlanEntry;
 
 #define MAX_ARGS 32
@@ -57,10 +57,9 @@ static HTAB *plans = NULL;
 Oid
 aj_catalog_owner(void)
 {
-	Oid			schema = get_namespace_oid("aggjobs", false);
-	HeapTuple	tuple = SearchSysCache1(NAMESPACEOID,
-										ObjectIdGetDatum(schema));
-	Oid			owner;
+	Oid schema = get_namespace_oid("aggjobs", false);
+	HeapTuple tuple = SearchSysCache1(NAMESPACEOID, ObjectIdGetDatum(schema));
+	Oid owner;
 
 	if (!HeapTupleIsValid(tuple))
 		elog(ERROR, "cache lookup failed for namespace %u", schema);
@@ -84,15 +83,15 @@ aj_spi_open(AjSpi *spi, AjRights rights)
 	if (rights == AJ_RIGHTS_CATALOG)
 		SetUserIdAndSecContext(aj_catalog_owner(),
 							   spi->saved_context |
-							   SECURITY_LOCAL_USERID_CHANGE);
+								   SECURITY_LOCAL_USERID_CHANGE);
 
 	spi->guc_level = 0;
 	if (rights != AJ_RIGHTS_SESSION)
 	{
 		spi->guc_level = NewGUCNestLevel();
 		(void) set_config_option("search_path", "pg_catalog, pg_temp",
-								 PGC_USERSET, PGC_S_SESSION,
-								 GUC_ACTION_SAVE, true, 0, false);
+								 PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE,
+								 true, 0, false);
 	}
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "could not open SPI");
@@ -116,8 +115,8 @@ aj_spi_close(AjSpi *spi)
 static SPIPlanPtr
 prepare(const char *sql, int nargs, const AjArg *args)
 {
-	Oid			types[MAX_ARGS];
-	SPIPlanPtr	plan;
+	Oid types[MAX_ARGS];
+	SPIPlanPtr plan;
 
 	if (nargs > MAX_ARGS)
 		elog(ERROR, "too many arguments for a statement: %d", nargs);
@@ -133,9 +132,9 @@ prepare(const char *sql, int nargs, const AjArg *args)
 static uint64
 execute(SPIPlanPtr plan, int nargs, const AjArg *args, bool read_only)
 {
-	Datum		values[MAX_ARGS] = {0};
-	char		nulls[MAX_ARGS] = {0};
-	int			result;
+	Datum values[MAX_ARGS] = {0};
+	char nulls[MAX_ARGS] = {0};
+	int result;
 
 	for (int i = 0; i < nargs; i++)
 	{
@@ -155,12 +154,12 @@ execute(SPIPlanPtr plan, int nargs, const AjArg *args, bool read_only)
 static SPIPlanPtr
 kept_plan(const char *sql, int nargs, const AjArg *args)
 {
-	PlanEntry  *entry;
-	bool		found;
+	PlanEntry *entry;
+	bool found;
 
 	if (plans == NULL)
 	{
-		HASHCTL		control = {0};
+		HASHCTL control = {0};
 
 		control.keysize = sizeof(const char *);
 		control.entrysize = sizeof(PlanEntry);
@@ -173,7 +172,7 @@ kept_plan(const char *sql, int nargs, const AjArg *args)
 		entry->plan = NULL;
 	if (entry->plan == NULL)
 	{
-		SPIPlanPtr	plan = prepare(sql, nargs, args);
+		SPIPlanPtr plan = prepare(sql, nargs, args);
 
 		if (SPI_keepplan(plan) != 0)
 			elog(ERROR, "could not keep plan");
@@ -202,8 +201,8 @@ aj_spi_run(const char *sql, int nargs, const AjArg *args)
 uint64
 aj_spi_run_once(const char *sql, int nargs, const AjArg *args)
 {
-	SPIPlanPtr	plan = prepare(sql, nargs, args);
-	uint64		rows = execute(plan, nargs, args, false);
+	SPIPlanPtr plan = prepare(sql, nargs, args);
+	uint64 rows = execute(plan, nargs, args, false);
 
 	(void) SPI_freeplan(plan);
 	return rows;
@@ -217,7 +216,7 @@ aj_spi_run_once(const char *sql, int nargs, const AjArg *args)
 uint64
 aj_spi_read_latest(const char *sql, int nargs, const AjArg *args)
 {
-	uint64		rows;
+	uint64 rows;
 
 	PushActiveSnapshot(GetLatestSnapshot());
 	rows = execute(kept_plan(sql, nargs, args), nargs, args, true);
@@ -233,7 +232,7 @@ aj_spi_read_latest(const char *sql, int nargs, const AjArg *args)
 uint64
 aj_spi_run_command(const char *sql)
 {
-	int			result = SPI_execute(sql, false, 0);
+	int result = SPI_execute(sql, false, 0);
 
 	if (result < 0)
 		ereport(ERROR,
@@ -251,8 +250,8 @@ aj_spi_run_command(const char *sql)
 uint64
 aj_catalog_run(const char *sql, int nargs, const AjArg *args)
 {
-	AjSpi		spi;
-	uint64		rows;
+	AjSpi spi;
+	uint64 rows;
 
 	aj_spi_open(&spi, AJ_RIGHTS_CATALOG);
 	rows = aj_spi_run(sql, nargs, args);
@@ -270,8 +269,8 @@ aj_spi_datum(uint64 row, int column, bool *isnull)
 {
 	if (SPI_tuptable == NULL || row >= SPI_tuptable->numvals)
 		elog(ERROR, "statement returned no row " UINT64_FORMAT, row);
-	return SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc,
-						 column, isnull);
+	return SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, column,
+						 isnull);
 }
 
 /* The readers below copy into "context" or return plain values. */
@@ -279,8 +278,8 @@ aj_spi_datum(uint64 row, int column, bool *isnull)
 char *
 aj_spi_text(uint64 row, int column, MemoryContext context)
 {
-	bool		isnull;
-	Datum		value = aj_spi_datum(row, column, &isnull);
+	bool isnull;
+	Datum value = aj_spi_datum(row, column, &isnull);
 
 	if (isnull)
 		return NULL;
@@ -291,20 +290,19 @@ aj_spi_text(uint64 row, int column, MemoryContext context)
 char *
 aj_spi_as_text(uint64 row, int column, MemoryContext context)
 {
-	char	   *text;
+	char *text;
 
 	if (SPI_tuptable == NULL || row >= SPI_tuptable->numvals)
 		elog(ERROR, "statement returned no row " UINT64_FORMAT, row);
-	text = SPI_getvalue(SPI_tuptable->vals[row], SPI_tuptable->tupdesc,
-						column);
+	text = SPI_getvalue(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, column);
 	return text == NULL ? NULL : MemoryContextStrdup(context, text);
 }
 
 int64
 aj_spi_int8(uint64 row, int column, int64 if_null)
 {
-	bool		isnull;
-	Datum		value = aj_spi_datum(row, column, &isnull);
+	bool isnull;
+	Datum value = aj_spi_datum(row, column, &isnull);
 
 	if (isnull)
 		return if_null;
@@ -316,8 +314,8 @@ aj_spi_int8(uint64 row, int column, int64 if_null)
 double
 aj_spi_float8(uint64 row, int column, double if_null)
 {
-	bool		isnull;
-	Datum		value = aj_spi_datum(row, column, &isnull);
+	bool isnull;
+	Datum value = aj_spi_datum(row, column, &isnull);
 
 	return isnull ? if_null : DatumGetFloat8(value);
 }
@@ -325,8 +323,8 @@ aj_spi_float8(uint64 row, int column, double if_null)
 Oid
 aj_spi_oid(uint64 row, int column)
 {
-	bool		isnull;
-	Datum		value = aj_spi_datum(row, column, &isnull);
+	bool isnull;
+	Datum value = aj_spi_datum(row, column, &isnull);
 
 	return isnull ? InvalidOid : DatumGetObjectId(value);
 }
@@ -334,8 +332,8 @@ aj_spi_oid(uint64 row, int column)
 bool
 aj_spi_bool(uint64 row, int column)
 {
-	bool		isnull;
-	Datum		value = aj_spi_datum(row, column, &isnull);
+	bool isnull;
+	Datum value = aj_spi_datum(row, column, &isnull);
 
 	return !isnull && DatumGetBool(value);
 }
@@ -343,7 +341,7 @@ aj_spi_bool(uint64 row, int column)
 bool
 aj_spi_isnull(uint64 row, int column)
 {
-	bool		isnull;
+	bool isnull;
 
 	(void) aj_spi_datum(row, column, &isnull);
 	return isnull;
@@ -352,8 +350,8 @@ aj_spi_isnull(uint64 row, int column)
 TimestampTz
 aj_spi_time(uint64 row, int column, TimestampTz if_null)
 {
-	bool		isnull;
-	Datum		value = aj_spi_datum(row, column, &isnull);
+	bool isnull;
+	Datum value = aj_spi_datum(row, column, &isnull);
 
 	return isnull ? if_null : DatumGetTimestampTz(value);
 }
@@ -361,10 +359,10 @@ aj_spi_time(uint64 row, int column, TimestampTz if_null)
 Jsonb *
 aj_spi_jsonb(uint64 row, int column, MemoryContext context)
 {
-	bool		isnull;
-	Datum		value = aj_spi_datum(row, column, &isnull);
+	bool isnull;
+	Datum value = aj_spi_datum(row, column, &isnull);
 	MemoryContext saved;
-	Jsonb	   *copy;
+	Jsonb *copy;
 
 	if (isnull)
 		return NULL;

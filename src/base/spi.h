@@ -15,37 +15,39 @@
 /* Whose rights a statement runs with. */
 typedef enum AjRights
 {
-	AJ_RIGHTS_CALLER,			/* the current user: statements made by us */
-	AJ_RIGHTS_CATALOG,			/* the extension's owner: our own tables */
-	AJ_RIGHTS_SESSION			/* the current user, with the search_path of
+	AJ_RIGHTS_CALLER,  /* the current user: statements made by us */
+	AJ_RIGHTS_CATALOG, /* the extension's owner: our own tables */
+	AJ_RIGHTS_SESSION  /* the current user, with the search_path of
 								 * the session: what users wrote */
 } AjRights;
 
 typedef struct AjArg
 {
-	Oid			type;
-	Datum		value;
-	bool		isnull;
+	Oid type;
+	Datum value;
+	bool isnull;
 } AjArg;
 
 typedef struct AjSpi
 {
-	AjRights	rights;
-	Oid			saved_user;
-	int			saved_context;
-	int			guc_level;
+	AjRights rights;
+	Oid saved_user;
+	int saved_context;
+	int guc_level;
 } AjSpi;
 
 #define AJ_NO_ARGS 0, NULL
-#define AJ_ARGS(...) \
-	(int) lengthof(((AjArg[]) {__VA_ARGS__})), (AjArg[]) {__VA_ARGS__}
+#define AJ_ARGS(...)                                    \
+	(int) lengthof(((AjArg[]){__VA_ARGS__})), (AjArg[]) \
+	{                                                   \
+		__VA_ARGS__                                     \
+	}
 
 extern void aj_spi_open(AjSpi *spi, AjRights rights);
 extern void aj_spi_close(AjSpi *spi);
 extern uint64 aj_spi_run(const char *sql, int nargs, const AjArg *args);
 extern uint64 aj_spi_run_once(const char *sql, int nargs, const AjArg *args);
-extern uint64 aj_spi_read_latest(const char *sql, int nargs,
-								 const AjArg *args);
+extern uint64 aj_spi_read_latest(const char *sql, int nargs, const AjArg *args);
 extern uint64 aj_spi_run_command(const char *sql);
 extern uint64 aj_catalog_run(const char *sql, int nargs, const AjArg *args);
 
@@ -53,13 +55,13 @@ extern Datum aj_spi_datum(uint64 row, int column, bool *isnull);
 extern char *aj_spi_text(uint64 row, int column, MemoryContext context);
 extern int64 aj_spi_int8(uint64 row, int column, int64 if_null);
 extern double aj_spi_float8(uint64 row, int column, double if_null);
-extern Oid	aj_spi_oid(uint64 row, int column);
+extern Oid aj_spi_oid(uint64 row, int column);
 extern bool aj_spi_bool(uint64 row, int column);
 extern bool aj_spi_isnull(uint64 row, int column);
 extern TimestampTz aj_spi_time(uint64 row, int column, TimestampTz if_null);
 extern Jsonb *aj_spi_jsonb(uint64 row, int column, MemoryContext context);
 extern char *aj_spi_as_text(uint64 row, int column, MemoryContext context);
-extern int	aj_spi_columns(void);
+extern int aj_spi_columns(void);
 extern char *aj_spi_column_name(int column, MemoryContext context);
 
 extern bool aj_spi_is_nonatomic(FunctionCallInfo fcinfo);
@@ -67,7 +69,7 @@ extern void aj_spi_open_nonatomic(void);
 extern void aj_spi_close_nonatomic(void);
 extern void aj_spi_commit(void);
 
-extern Oid	aj_catalog_owner(void);
+extern Oid aj_catalog_owner(void);
 
 /* An instant that stands for SQL NULL in C; no timestamptz has this value. */
 #define AJ_NO_TIME (PG_INT64_MIN + 1)
@@ -75,7 +77,7 @@ extern Oid	aj_catalog_owner(void);
 static inline AjArg
 aj_arg(Oid type, Datum value, bool isnull)
 {
-	AjArg		arg = {type, value, isnull};
+	AjArg arg = {type, value, isnull};
 
 	return arg;
 }
@@ -89,10 +91,8 @@ aj_arg(Oid type, Datum value, bool isnull)
 #define aj_arg_oid(v) aj_arg(OIDOID, ObjectIdGetDatum(v), false)
 #define aj_arg_time(v) \
 	aj_arg(TIMESTAMPTZOID, TimestampTzGetDatum(v), (v) == AJ_NO_TIME)
-#define aj_arg_jsonb(v) \
-	aj_arg(JSONBOID, PointerGetDatum(v), (v) == NULL)
-#define aj_arg_interval(v) \
-	aj_arg(INTERVALOID, PointerGetDatum(v), (v) == NULL)
+#define aj_arg_jsonb(v) aj_arg(JSONBOID, PointerGetDatum(v), (v) == NULL)
+#define aj_arg_interval(v) aj_arg(INTERVALOID, PointerGetDatum(v), (v) == NULL)
 
 static inline AjArg
 aj_arg_text(const char *text)
@@ -102,4 +102,4 @@ aj_arg_text(const char *text)
 	return aj_arg(TEXTOID, CStringGetTextDatum(text), false);
 }
 
-#endif							/* AJ_BASE_SPI_H */
+#endif /* AJ_BASE_SPI_H */

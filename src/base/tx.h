@@ -12,4 +12,4 @@ extern void aj_tx_begin_bare(const char *activity);
 extern void aj_tx_commit(void);
 extern void aj_tx_abort(void);
 
-#endif							/* AJ_BASE_TX_H */
+#endif /* AJ_BASE_TX_H */

@@ -50,10 +50,10 @@ process_cpu_seconds(void)
 static int64
 proc_status_bytes(const char *name)
 {
-	char		line[128];
-	int64		bytes = 0;
-	size_t		length = strlen(name);
-	FILE	   *file = AllocateFile("/proc/self/status", "r");
+	char line[128];
+	int64 bytes = 0;
+	size_t length = strlen(name);
+	FILE *file = AllocateFile("/proc/self/status", "r");
 
 	if (file == NULL)
 		return 0;
@@ -72,7 +72,7 @@ proc_status_bytes(const char *name)
 static void
 reset_peak_memory(void)
 {
-	int			file = open("/proc/self/clear_refs", O_WRONLY);
+	int file = open("/proc/self/clear_refs", O_WRONLY);
 
 	if (file < 0)
 		return;
@@ -111,16 +111,16 @@ aj_usage_start(AjUsageStart *start)
 void
 aj_usage_since(const AjUsageStart *start, AjUsage *usage)
 {
-	int64		peak = proc_status_bytes("VmHWM") -
-		proc_status_bytes("RssShmem") - proc_status_bytes("RssFile");
+	int64 peak = proc_status_bytes("VmHWM") - proc_status_bytes("RssShmem") -
+		proc_status_bytes("RssFile");
 
 	usage->wal_bytes = (int64) (pgWalUsage.wal_bytes - start->wal.wal_bytes);
-	usage->buffers_hit = pgBufferUsage.shared_blks_hit -
-		start->buffers.shared_blks_hit;
-	usage->buffers_read = pgBufferUsage.shared_blks_read -
-		start->buffers.shared_blks_read;
-	usage->buffers_written = pgBufferUsage.shared_blks_written -
-		start->buffers.shared_blks_written;
+	usage->buffers_hit =
+		pgBufferUsage.shared_blks_hit - start->buffers.shared_blks_hit;
+	usage->buffers_read =
+		pgBufferUsage.shared_blks_read - start->buffers.shared_blks_read;
+	usage->buffers_written =
+		pgBufferUsage.shared_blks_written - start->buffers.shared_blks_written;
 	usage->cpu_seconds = process_cpu_seconds() - start->cpu_seconds;
 	usage->peak_memory = Max(peak, aj_usage_private_memory());
 }
@@ -136,7 +136,7 @@ void
 aj_memory_limit_set(int64 bytes)
 {
 	struct rlimit limit;
-	int64		in_use = proc_status_bytes("VmData");
+	int64 in_use = proc_status_bytes("VmData");
 
 	if (in_use == 0 || getrlimit(RLIMIT_DATA, &limit) != 0)
 		return;

@@ -10,19 +10,19 @@
 
 typedef struct AjUsageStart
 {
-	WalUsage	wal;
+	WalUsage wal;
 	BufferUsage buffers;
-	double		cpu_seconds;
+	double cpu_seconds;
 } AjUsageStart;
 
 typedef struct AjUsage
 {
-	int64		wal_bytes;
-	int64		buffers_hit;
-	int64		buffers_read;
-	int64		buffers_written;
-	double		cpu_seconds;
-	int64		peak_memory;	/* bytes; 0 if the system does not tell */
+	int64 wal_bytes;
+	int64 buffers_hit;
+	int64 buffers_read;
+	int64 buffers_written;
+	double cpu_seconds;
+	int64 peak_memory; /* bytes; 0 if the system does not tell */
 } AjUsage;
 
 extern void aj_usage_start(AjUsageStart *start);
@@ -31,4 +31,4 @@ extern int64 aj_usage_private_memory(void);
 extern void aj_memory_limit_set(int64 bytes);
 extern void aj_memory_limit_clear(void);
 
-#endif							/* AJ_BASE_USAGE_H */
+#endif /* AJ_BASE_USAGE_H */

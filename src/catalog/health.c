@@ -23,14 +23,14 @@ AjHealth *
 aj_health_checks(int *n)
 {
 	MemoryContext context = CurrentMemoryContext;
-	AjSpi		spi;
-	AjHealth   *checks;
+	AjSpi spi;
+	AjHealth *checks;
 
 	aj_spi_open(&spi, AJ_RIGHTS_CATALOG);
 	*n = (int) aj_spi_run("SELECT h.check_name, h.state, h.detail"
-						  " FROM aggjobs.health h", AJ_NO_ARGS);
-	checks = MemoryContextAlloc(context,
-								sizeof(AjHealth) * (Size) Max(*n, 1));
+						  " FROM aggjobs.health h",
+						  AJ_NO_ARGS);
+	checks = MemoryContextAlloc(context, sizeof(AjHealth) * (Size) Max(*n, 1));
 	for (int i = 0; i < *n; i++)
 	{
 		checks[i].name = aj_spi_text((uint64) i, 1, context);

@@ -9,11 +9,11 @@
 
 typedef struct AjHealth
 {
-	char	   *name;
-	char	   *state;			/* ok, degraded or failing */
-	char	   *detail;
+	char *name;
+	char *state; /* ok, degraded or failing */
+	char *detail;
 } AjHealth;
 
 extern AjHealth *aj_health_checks(int *n);
 
-#endif							/* AJ_CATALOG_HEALTH_H */
+#endif /* AJ_CATALOG_HEALTH_H */

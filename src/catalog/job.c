@@ -30,19 +30,19 @@
 #include "utils/array.h"
 #include "utils/syscache.h"
 
-#define JOB_COLUMNS \
+#define JOB_COLUMNS                                                                 \
 	"SELECT j.job_id, j.job_name, j.description, j.owner::oid, j.owner_name::text," \
-	" j.schedule, j.time_zone, j.enabled, j.steps, j.timeout, j.memory_limit," \
-	" j.settings, j.keep_successes, j.keep_failures, j.keep_age," \
-	" j.database_oid, j.builtin, s.next_slot, s.last_ended_at" \
+	" j.schedule, j.time_zone, j.enabled, j.steps, j.timeout, j.memory_limit,"      \
+	" j.settings, j.keep_successes, j.keep_failures, j.keep_age,"                   \
+	" j.database_oid, j.builtin, s.next_slot, s.last_ended_at"                      \
 	" FROM aggjobs.job j JOIN aggjobs.job_state s USING (job_id)"
 
 static Interval *
 read_interval(int column, MemoryContext context)
 {
-	bool		isnull;
-	Datum		value = aj_spi_datum(0, column, &isnull);
-	Interval   *copy;
+	bool isnull;
+	Datum value = aj_spi_datum(0, column, &isnull);
+	Interval *copy;
 
 	if (isnull)
 		return NULL;
@@ -54,7 +54,7 @@ read_interval(int column, MemoryContext context)
 static AjJob *
 read_job(MemoryContext context)
 {
-	AjJob	   *job = MemoryContextAllocZero(context, sizeof(AjJob));
+	AjJob *job = MemoryContextAllocZero(context, sizeof(AjJob));
 
 	job->job_id = aj_spi_int8(0, 1, 0);
 	job->name = aj_spi_text(0, 2, context);
@@ -86,8 +86,8 @@ AjJob *
 aj_job_find(const char *name, bool missing_ok)
 {
 	MemoryContext context = CurrentMemoryContext;
-	AjSpi		spi;
-	AjJob	   *job = NULL;
+	AjSpi spi;
+	AjJob *job = NULL;
 
 	aj_spi_open(&spi, AJ_RIGHTS_CATALOG);
 	if (aj_spi_run(JOB_COLUMNS " WHERE j.job_name = $1",
@@ -99,7 +99,8 @@ aj_job_find(const char *name, bool missing_ok)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("job \"%s\" does not exist", aj_clip(name)),
-				 errhint("List the jobs with SELECT job_name FROM aggjobs.jobs.")));
+				 errhint(
+					 "List the jobs with SELECT job_name FROM aggjobs.jobs.")));
 	return job;
 }
 
@@ -108,8 +109,8 @@ AjJob *
 aj_job_get(int64 job_id)
 {
 	MemoryContext context = CurrentMemoryContext;
-	AjSpi		spi;
-	AjJob	   *job = NULL;
+	AjSpi spi;
+	AjJob *job = NULL;
 
 	aj_spi_open(&spi, AJ_RIGHTS_CATALOG);
 	if (aj_spi_run(JOB_COLUMNS " WHERE j.job_id = $1",
@@ -135,14 +136,13 @@ aj_job_may_act(const AjJob *job)
 AjJob *
 aj_job_find_mine(const char *name)
 {
-	AjJob	   *job = aj_job_find(name, false);
+	AjJob *job = aj_job_find(name, false);
 
 	if (!aj_job_may_act(job))
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("permission denied for job \"%s\"", job->name),
-				 errdetail("The job belongs to role \"%s\".",
-						   job->owner_name),
+				 errdetail("The job belongs to role \"%s\".", job->owner_name),
 				 errhint("Act as its owner, or as a member of that role.")));
 	return job;
 }
@@ -153,28 +153,23 @@ nullable_int4(int value)
 	return aj_arg_int4_or_null(value, value < 0);
 }
 
-#define JOB_VALUES(job) \
-	aj_arg_text((job)->name), \
-	aj_arg_text((job)->description), \
-	aj_arg_oid((job)->owner), \
-	aj_arg_text((job)->owner_name), \
-	aj_arg_text((job)->schedule), \
-	aj_arg_text((job)->time_zone), \
-	aj_arg_bool((job)->enabled), \
-	aj_arg_jsonb((job)->steps), \
-	aj_arg_interval((job)->timeout), \
-	aj_arg(INT8OID, Int64GetDatum((job)->memory_limit), (job)->memory_limit == 0), \
-	aj_arg_jsonb((job)->settings), \
-	nullable_int4((job)->keep_successes), \
-	nullable_int4((job)->keep_failures), \
-	aj_arg_interval((job)->keep_age)
+#define JOB_VALUES(job)                                                      \
+	aj_arg_text((job)->name), aj_arg_text((job)->description),               \
+		aj_arg_oid((job)->owner), aj_arg_text((job)->owner_name),            \
+		aj_arg_text((job)->schedule), aj_arg_text((job)->time_zone),         \
+		aj_arg_bool((job)->enabled), aj_arg_jsonb((job)->steps),             \
+		aj_arg_interval((job)->timeout),                                     \
+		aj_arg(INT8OID, Int64GetDatum((job)->memory_limit),                  \
+			   (job)->memory_limit == 0),                                    \
+		aj_arg_jsonb((job)->settings), nullable_int4((job)->keep_successes), \
+		nullable_int4((job)->keep_failures), aj_arg_interval((job)->keep_age)
 
 /* Write a new job; error 42710 if the name is taken.  Returns its id. */
 int64
 aj_job_insert(const AjJob *job)
 {
-	AjSpi		spi;
-	int64		job_id;
+	AjSpi spi;
+	int64 job_id;
 
 	aj_spi_open(&spi, AJ_RIGHTS_CATALOG);
 	if (aj_spi_run("INSERT INTO aggjobs.job (job_name, description, owner,"
@@ -203,7 +198,7 @@ aj_job_insert(const AjJob *job)
 void
 aj_job_update(const AjJob *job)
 {
-	AjSpi		spi;
+	AjSpi spi;
 
 	aj_spi_open(&spi, AJ_RIGHTS_CATALOG);
 	(void) aj_spi_run("UPDATE aggjobs.job SET job_name = $1, description = $2,"
@@ -231,7 +226,7 @@ aj_job_update(const AjJob *job)
 void
 aj_job_delete(int64 job_id)
 {
-	AjSpi		spi;
+	AjSpi spi;
 
 	aj_spi_open(&spi, AJ_RIGHTS_CATALOG);
 	(void) aj_spi_run("DELETE FROM aggjobs.job WHERE job_id = $1",
@@ -248,10 +243,10 @@ char **
 aj_job_names(int *n, bool only_mine)
 {
 	MemoryContext context = CurrentMemoryContext;
-	AjSpi		spi;
-	Oid			user = GetUserId();
-	uint64		rows;
-	char	  **names;
+	AjSpi spi;
+	Oid user = GetUserId();
+	uint64 rows;
+	char **names;
 
 	aj_spi_open(&spi, AJ_RIGHTS_CATALOG);
 	rows = aj_spi_run("SELECT job_name, owner::oid FROM aggjobs.job ORDER BY 1",
@@ -269,7 +264,7 @@ aj_job_names(int *n, bool only_mine)
 static AjArg
 arg_int8_array(const int64 *values, int n)
 {
-	Datum	   *datums;
+	Datum *datums;
 
 	if (values == NULL)
 		return aj_arg(INT8ARRAYOID, (Datum) 0, true);
@@ -277,10 +272,9 @@ arg_int8_array(const int64 *values, int n)
 	for (int i = 0; i < n; i++)
 		datums[i] = Int64GetDatum(values[i]);
 	return aj_arg(INT8ARRAYOID,
-				  PointerGetDatum(construct_array(datums, n, INT8OID,
-												  sizeof(int64),
-												  FLOAT8PASSBYVAL,
-												  TYPALIGN_DOUBLE)),
+				  PointerGetDatum(
+					  construct_array(datums, n, INT8OID, sizeof(int64),
+									  FLOAT8PASSBYVAL, TYPALIGN_DOUBLE)),
 				  false);
 }
 
@@ -292,24 +286,23 @@ arg_int8_array(const int64 *values, int n)
 AjJobPlan *
 aj_job_plans(const int64 *job_ids, int njobs, int *n, MemoryContext context)
 {
-	AjSpi		spi;
-	AjJobPlan  *plans;
+	AjSpi spi;
+	AjJobPlan *plans;
 
 	aj_spi_open(&spi, AJ_RIGHTS_CATALOG);
-	*n = (int)
-		aj_spi_run("SELECT j.job_id, j.schedule, j.time_zone, s.next_slot,"
-				   " greatest(s.last_slot, j.changed_at),"
-				   " s.next_slot IS NULL AND EXISTS (SELECT FROM aggjobs.run r"
-				   " WHERE r.job_id = j.job_id"
-				   " AND r.status IN ('queued', 'running'))"
-				   " FROM aggjobs.job j JOIN aggjobs.job_state s USING (job_id)"
-				   " WHERE j.enabled AND j.schedule IS NOT NULL"
-				   " AND j.database_oid = $2"
-				   " AND ($1 IS NULL OR j.job_id = ANY ($1))",
-				   AJ_ARGS(arg_int8_array(job_ids, njobs),
-						   aj_arg_oid(MyDatabaseId)));
-	plans = MemoryContextAllocHuge(context,
-								   sizeof(AjJobPlan) * (Size) Max(*n, 1));
+	*n = (int) aj_spi_run(
+		"SELECT j.job_id, j.schedule, j.time_zone, s.next_slot,"
+		" greatest(s.last_slot, j.changed_at),"
+		" s.next_slot IS NULL AND EXISTS (SELECT FROM aggjobs.run r"
+		" WHERE r.job_id = j.job_id"
+		" AND r.status IN ('queued', 'running'))"
+		" FROM aggjobs.job j JOIN aggjobs.job_state s USING (job_id)"
+		" WHERE j.enabled AND j.schedule IS NOT NULL"
+		" AND j.database_oid = $2"
+		" AND ($1 IS NULL OR j.job_id = ANY ($1))",
+		AJ_ARGS(arg_int8_array(job_ids, njobs), aj_arg_oid(MyDatabaseId)));
+	plans =
+		MemoryContextAllocHuge(context, sizeof(AjJobPlan) * (Size) Max(*n, 1));
 	for (int i = 0; i < *n; i++)
 	{
 		plans[i].job_id = aj_spi_int8((uint64) i, 1, 0);
@@ -330,8 +323,7 @@ aj_job_set_next_slot(int64 job_id, TimestampTz next_slot)
 	(void) aj_catalog_run("UPDATE aggjobs.job_state SET next_slot = $2"
 						  " WHERE job_id = $1"
 						  " AND next_slot IS DISTINCT FROM $2",
-						  AJ_ARGS(aj_arg_int8(job_id),
-								  aj_arg_time(next_slot)));
+						  AJ_ARGS(aj_arg_int8(job_id), aj_arg_time(next_slot)));
 }
 
 /*
@@ -342,7 +334,7 @@ aj_job_set_next_slot(int64 job_id, TimestampTz next_slot)
 const char *
 aj_job_owner_problem(Oid owner, const char *owner_name, Oid database_oid)
 {
-	HeapTuple	tuple = SearchSysCache1(AUTHOID, ObjectIdGetDatum(owner));
+	HeapTuple tuple = SearchSysCache1(AUTHOID, ObjectIdGetDatum(owner));
 	Form_pg_authid role;
 	const char *problem = NULL;
 
@@ -351,18 +343,22 @@ aj_job_owner_problem(Oid owner, const char *owner_name, Oid database_oid)
 						owner_name);
 	role = (Form_pg_authid) GETSTRUCT(tuple);
 	if (strcmp(NameStr(role->rolname), owner_name) != 0)
-		problem = psprintf("the owner of the job was role \"%s\" and is now called \"%s\"",
-						   owner_name, NameStr(role->rolname));
+		problem = psprintf(
+			"the owner of the job was role \"%s\" and is now called \"%s\"",
+			owner_name, NameStr(role->rolname));
 	else if (!role->rolcanlogin)
-		problem = psprintf("role \"%s\", the owner of the job, is not allowed to log in",
-						   owner_name);
+		problem = psprintf(
+			"role \"%s\", the owner of the job, is not allowed to log in",
+			owner_name);
 	else if (role->rolsuper && !aj_allow_superuser_jobs)
-		problem = psprintf("role \"%s\", the owner of the job, is a superuser, and aggjobs.allow_superuser_jobs is off",
-						   owner_name);
+		problem = psprintf(
+			"role \"%s\", the owner of the job, is a superuser, and aggjobs.allow_superuser_jobs is off",
+			owner_name);
 	ReleaseSysCache(tuple);
 	if (problem == NULL &&
 		aj_database_aclcheck(database_oid, owner, ACL_CONNECT) != ACLCHECK_OK)
-		problem = psprintf("role \"%s\", the owner of the job, may not connect to the database",
-						   owner_name);
+		problem = psprintf(
+			"role \"%s\", the owner of the job, may not connect to the database",
+			owner_name);
 	return problem;
 }

@@ -11,36 +11,36 @@
 
 typedef struct AjJob
 {
-	int64		job_id;
-	char	   *name;
-	char	   *description;	/* or NULL */
-	Oid			owner;
-	char	   *owner_name;
-	char	   *schedule;		/* as written; NULL: only by hand */
-	char	   *time_zone;
-	bool		enabled;
-	Jsonb	   *steps;
-	Interval   *timeout;		/* or NULL */
-	int64		memory_limit;	/* bytes, 0: none */
-	Jsonb	   *settings;
-	int			keep_successes; /* -1: as the server's setting says */
-	int			keep_failures;
-	Interval   *keep_age;		/* or NULL */
-	Oid			database_oid;
-	bool		builtin;
-	TimestampTz next_slot;		/* AJ_NO_TIME: none planned */
+	int64 job_id;
+	char *name;
+	char *description; /* or NULL */
+	Oid owner;
+	char *owner_name;
+	char *schedule; /* as written; NULL: only by hand */
+	char *time_zone;
+	bool enabled;
+	Jsonb *steps;
+	Interval *timeout;	/* or NULL */
+	int64 memory_limit; /* bytes, 0: none */
+	Jsonb *settings;
+	int keep_successes; /* -1: as the server's setting says */
+	int keep_failures;
+	Interval *keep_age; /* or NULL */
+	Oid database_oid;
+	bool builtin;
+	TimestampTz next_slot; /* AJ_NO_TIME: none planned */
 	TimestampTz last_ended_at;
 } AjJob;
 
 /* What the scheduler needs of a job. */
 typedef struct AjJobPlan
 {
-	int64		job_id;
-	char	   *schedule;		/* as written */
-	char	   *time_zone;
-	TimestampTz next_slot;		/* AJ_NO_TIME: none planned yet */
-	TimestampTz known_since;	/* last slot, or when it was made or changed */
-	bool		running;		/* or queued */
+	int64 job_id;
+	char *schedule; /* as written */
+	char *time_zone;
+	TimestampTz next_slot;	 /* AJ_NO_TIME: none planned yet */
+	TimestampTz known_since; /* last slot, or when it was made or changed */
+	bool running;			 /* or queued */
 } AjJobPlan;
 
 extern AjJob *aj_job_find(const char *name, bool missing_ok);
@@ -57,4 +57,4 @@ extern void aj_job_set_next_slot(int64 job_id, TimestampTz next_slot);
 extern const char *aj_job_owner_problem(Oid owner, const char *owner_name,
 										Oid database_oid);
 
-#endif							/* AJ_CATALOG_JOB_H */
+#endif /* AJ_CATALOG_JOB_H */

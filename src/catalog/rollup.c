@@ -29,29 +29,28 @@
 #include "base/spi.h"
 #include "catalog/rollup.h"
 
-#define ROLLUP_COLUMNS \
-	"SELECT r.rollup_id, r.rollup_name, r.target::oid," \
-	" format('%I.%I', tn.nspname, t.relname), r.source::oid," \
-	" format('%I.%I', sn.nspname, s.relname)," \
+#define ROLLUP_COLUMNS                                           \
+	"SELECT r.rollup_id, r.rollup_name, r.target::oid,"          \
+	" format('%I.%I', tn.nspname, t.relname), r.source::oid,"    \
+	" format('%I.%I', sn.nspname, s.relname),"                   \
 	" coalesce(r.source_rollup, 0), quote_ident(r.time_column)," \
-	" r.unit, r.time_zone, r.query, r.horizon, r.frozen_before" \
-	" FROM aggjobs.rollup r" \
-	" JOIN pg_class t ON t.oid = r.target" \
-	" JOIN pg_namespace tn ON tn.oid = t.relnamespace" \
-	" JOIN pg_class s ON s.oid = r.source" \
+	" r.unit, r.time_zone, r.query, r.horizon, r.frozen_before"  \
+	" FROM aggjobs.rollup r"                                     \
+	" JOIN pg_class t ON t.oid = r.target"                       \
+	" JOIN pg_namespace tn ON tn.oid = t.relnamespace"           \
+	" JOIN pg_class s ON s.oid = r.source"                       \
 	" JOIN pg_namespace sn ON sn.oid = s.relnamespace"
 
 /* Start of the bucket that holds an instant, and of the one after it. */
-#define BUCKET_START(t) \
-	"date_trunc(r.unit, " t ", r.time_zone)"
-#define NEXT_BUCKET(t) \
+#define BUCKET_START(t) "date_trunc(r.unit, " t ", r.time_zone)"
+#define NEXT_BUCKET(t)                                                  \
 	"((date_trunc(r.unit, " t ", r.time_zone) AT TIME ZONE r.time_zone" \
 	" + ('1 ' || r.unit)::interval) AT TIME ZONE r.time_zone)"
 
 static AjRollup *
 read_rollup(MemoryContext context)
 {
-	AjRollup   *rollup = MemoryContextAllocZero(context, sizeof(AjRollup));
+	AjRollup *rollup = MemoryContextAllocZero(context, sizeof(AjRollup));
 
 	rollup->rollup_id = aj_spi_int8(0, 1, 0);
 	rollup->name = aj_spi_text(0, 2, context);
@@ -79,8 +78,8 @@ AjRollup *
 aj_rollup_find(const char *name, bool missing_ok)
 {
 	MemoryContext context = CurrentMemoryContext;
-	AjSpi		spi;
-	AjRollup   *rollup = NULL;
+	AjSpi spi;
+	AjRollup *rollup = NULL;
 
 	aj_spi_open(&spi, AJ_RIGHTS_CATALOG);
 	if (aj_spi_run(ROLLUP_COLUMNS " WHERE r.rollup_name = $1",
@@ -88,11 +87,13 @@ aj_rollup_find(const char *name, bool missing_ok)
 		rollup = read_rollup(context);
 	aj_spi_close(&spi);
 	if (rollup == NULL && !missing_ok)
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_OBJECT),
-				 errmsg("rollup \"%s\" does not exist, or its table was dropped",
-						aj_clip(name)),
-				 errhint("List the rollups with SELECT rollup_name FROM aggjobs.rollups.")));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_UNDEFINED_OBJECT),
+			 errmsg("rollup \"%s\" does not exist, or its table was dropped",
+					aj_clip(name)),
+			 errhint(
+				 "List the rollups with SELECT rollup_name FROM aggjobs.rollups.")));
 	return rollup;
 }
 
@@ -101,8 +102,8 @@ AjRollup *
 aj_rollup_get(int64 rollup_id)
 {
 	MemoryContext context = CurrentMemoryContext;
-	AjSpi		spi;
-	AjRollup   *rollup = NULL;
+	AjSpi spi;
+	AjRollup *rollup = NULL;
 
 	aj_spi_open(&spi, AJ_RIGHTS_CATALOG);
 	if (aj_spi_run(ROLLUP_COLUMNS " WHERE r.rollup_id = $1",
@@ -112,7 +113,8 @@ aj_rollup_get(int64 rollup_id)
 	if (rollup == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
-				 errmsg("rollup " INT64_FORMAT " does not exist, or its table was dropped",
+				 errmsg("rollup " INT64_FORMAT
+						" does not exist, or its table was dropped",
 						rollup_id)));
 	return rollup;
 }
@@ -131,12 +133,13 @@ char **
 aj_rollup_names(int *n)
 {
 	MemoryContext context = CurrentMemoryContext;
-	AjSpi		spi;
-	char	  **names;
+	AjSpi spi;
+	char **names;
 
 	aj_spi_open(&spi, AJ_RIGHTS_CATALOG);
 	*n = (int) aj_spi_run("SELECT r.rollup_name FROM aggjobs.rollup r"
-						  " ORDER BY 1", AJ_NO_ARGS);
+						  " ORDER BY 1",
+						  AJ_NO_ARGS);
 	names = MemoryContextAlloc(context, sizeof(char *) * (Size) Max(*n, 1));
 	for (int i = 0; i < *n; i++)
 		names[i] = aj_spi_text((uint64) i, 1, context);
@@ -148,12 +151,12 @@ aj_rollup_names(int *n)
 AjRange
 aj_rollup_bucket(const AjRollup *rollup, TimestampTz at)
 {
-	AjSpi		spi;
-	AjRange		range;
+	AjSpi spi;
+	AjRange range;
 
 	aj_spi_open(&spi, AJ_RIGHTS_CATALOG);
-	(void) aj_spi_run("SELECT " BUCKET_START("$1") ", " NEXT_BUCKET("$1")
-					  " FROM (SELECT $2 AS unit, $3 AS time_zone) r",
+	(void) aj_spi_run("SELECT " BUCKET_START("$1") ", " NEXT_BUCKET(
+						  "$1") " FROM (SELECT $2 AS unit, $3 AS time_zone) r",
 					  AJ_ARGS(aj_arg_time(at), aj_arg_text(rollup->unit),
 							  aj_arg_text(rollup->time_zone)));
 	range.from = aj_spi_time(0, 1, AJ_NO_TIME);
@@ -198,19 +201,20 @@ aj_rollup_freeze(Oid source, TimestampTz before)
 TimestampTz
 aj_rollup_retire_limit(Oid source, TimestampTz wanted)
 {
-	AjSpi		spi;
+	AjSpi spi;
 	TimestampTz limit;
 
 	aj_spi_open(&spi, AJ_RIGHTS_CATALOG);
-	(void) aj_spi_run("SELECT CASE WHEN count(*) = 0 THEN $2"
-					  " WHEN bool_or(r.horizon IS NULL) THEN NULL"
-					  " ELSE min(" BUCKET_START("least($2, r.horizon,"
-											   " (SELECT min(c.from_time) FROM aggjobs.change c"
-											   " WHERE c.source = $1),"
-											   " (SELECT min(s.from_time) FROM aggjobs.stale s"
-											   " WHERE s.rollup_id = r.rollup_id))")
-					  ") END FROM aggjobs.rollup r WHERE r.source = $1",
-					  AJ_ARGS(aj_arg_oid(source), aj_arg_time(wanted)));
+	(void) aj_spi_run(
+		"SELECT CASE WHEN count(*) = 0 THEN $2"
+		" WHEN bool_or(r.horizon IS NULL) THEN NULL"
+		" ELSE min(" BUCKET_START(
+			"least($2, r.horizon,"
+			" (SELECT min(c.from_time) FROM aggjobs.change c"
+			" WHERE c.source = $1),"
+			" (SELECT min(s.from_time) FROM aggjobs.stale s"
+			" WHERE s.rollup_id = r.rollup_id))") ") END FROM aggjobs.rollup r WHERE r.source = $1",
+		AJ_ARGS(aj_arg_oid(source), aj_arg_time(wanted)));
 	limit = aj_spi_time(0, 1, AJ_NO_TIME);
 	aj_spi_close(&spi);
 	return limit;
@@ -228,10 +232,10 @@ aj_rollup_is_source(Oid relation)
 void
 aj_change_add(Oid source, TimestampTz from, TimestampTz to)
 {
-	(void) aj_catalog_run("INSERT INTO aggjobs.change (source, from_time, to_time)"
-						  " VALUES ($1, $2, $3)",
-						  AJ_ARGS(aj_arg_oid(source), aj_arg_time(from),
-								  aj_arg_time(to)));
+	(void) aj_catalog_run(
+		"INSERT INTO aggjobs.change (source, from_time, to_time)"
+		" VALUES ($1, $2, $3)",
+		AJ_ARGS(aj_arg_oid(source), aj_arg_time(from), aj_arg_time(to)));
 }
 
 /*
@@ -242,15 +246,17 @@ aj_change_add(Oid source, TimestampTz from, TimestampTz to)
 uint64
 aj_change_absorb(Oid source)
 {
-	return aj_catalog_run("WITH moved AS (DELETE FROM aggjobs.change c"
-						  " WHERE c.source = $1"
-						  " RETURNING c.from_time, c.to_time)"
-						  " INSERT INTO aggjobs.stale (rollup_id, from_time, to_time)"
-						  " SELECT DISTINCT r.rollup_id, " BUCKET_START("m.from_time")
-						  ", CASE WHEN " BUCKET_START("m.to_time") " = m.to_time"
-						  " THEN m.to_time ELSE " NEXT_BUCKET("m.to_time") " END"
-						  " FROM moved m, aggjobs.rollup r WHERE r.source = $1",
-						  AJ_ARGS(aj_arg_oid(source)));
+	return aj_catalog_run(
+		"WITH moved AS (DELETE FROM aggjobs.change c"
+		" WHERE c.source = $1"
+		" RETURNING c.from_time, c.to_time)"
+		" INSERT INTO aggjobs.stale (rollup_id, from_time, to_time)"
+		" SELECT DISTINCT r.rollup_id, " BUCKET_START("m.from_time") ", CASE WHEN " BUCKET_START(
+			"m.to_time") " = m.to_time"
+						 " THEN m.to_time ELSE " NEXT_BUCKET(
+							 "m.to_time") " END"
+										  " FROM moved m, aggjobs.rollup r WHERE r.source = $1",
+		AJ_ARGS(aj_arg_oid(source)));
 }
 
 /*
@@ -262,19 +268,19 @@ AjRange *
 aj_stale_ranges(const AjRollup *rollup, AjRange within, int *n)
 {
 	MemoryContext context = CurrentMemoryContext;
-	AjSpi		spi;
-	AjRange    *ranges;
+	AjSpi spi;
+	AjRange *ranges;
 
 	aj_spi_open(&spi, AJ_RIGHTS_CATALOG);
-	*n = (int)
-		aj_spi_run("SELECT lower(x), upper(x) FROM unnest((SELECT"
-				   " range_agg(tstzrange(greatest(s.from_time, $2),"
-				   " least(s.to_time, $3)))"
-				   " FROM aggjobs.stale s WHERE s.rollup_id = $1"
-				   " AND s.from_time < $3 AND s.to_time > $2)) x"
-				   " ORDER BY 1 DESC",
-				   AJ_ARGS(aj_arg_int8(rollup->rollup_id),
-						   aj_arg_time(within.from), aj_arg_time(within.to)));
+	*n = (int) aj_spi_run("SELECT lower(x), upper(x) FROM unnest((SELECT"
+						  " range_agg(tstzrange(greatest(s.from_time, $2),"
+						  " least(s.to_time, $3)))"
+						  " FROM aggjobs.stale s WHERE s.rollup_id = $1"
+						  " AND s.from_time < $3 AND s.to_time > $2)) x"
+						  " ORDER BY 1 DESC",
+						  AJ_ARGS(aj_arg_int8(rollup->rollup_id),
+								  aj_arg_time(within.from),
+								  aj_arg_time(within.to)));
 	ranges = MemoryContextAlloc(context, sizeof(AjRange) * (Size) Max(*n, 1));
 	for (int i = 0; i < *n; i++)
 	{
@@ -293,30 +299,31 @@ aj_stale_ranges(const AjRollup *rollup, AjRange within, int *n)
 void
 aj_stale_take(int64 rollup_id, AjRange within)
 {
-	(void) aj_catalog_run("WITH taken AS (DELETE FROM aggjobs.stale s"
-						  " WHERE s.rollup_id = $1 AND s.from_time < $3"
-						  " AND s.to_time > $2"
-						  " RETURNING s.from_time, s.to_time)"
-						  " INSERT INTO aggjobs.stale (rollup_id, from_time, to_time)"
-						  " SELECT $1, t.from_time, $2 FROM taken t"
-						  " WHERE t.from_time < $2"
-						  " UNION ALL SELECT $1, $3, t.to_time FROM taken t"
-						  " WHERE t.to_time > $3",
-						  AJ_ARGS(aj_arg_int8(rollup_id),
-								  aj_arg_time(within.from),
-								  aj_arg_time(within.to)));
+	(void) aj_catalog_run(
+		"WITH taken AS (DELETE FROM aggjobs.stale s"
+		" WHERE s.rollup_id = $1 AND s.from_time < $3"
+		" AND s.to_time > $2"
+		" RETURNING s.from_time, s.to_time)"
+		" INSERT INTO aggjobs.stale (rollup_id, from_time, to_time)"
+		" SELECT $1, t.from_time, $2 FROM taken t"
+		" WHERE t.from_time < $2"
+		" UNION ALL SELECT $1, $3, t.to_time FROM taken t"
+		" WHERE t.to_time > $3",
+		AJ_ARGS(aj_arg_int8(rollup_id), aj_arg_time(within.from),
+				aj_arg_time(within.to)));
 }
 
 /* A range of a rollup was written: rollups over it are stale there. */
 void
 aj_stale_add_parents(int64 rollup_id, AjRange range)
 {
-	(void) aj_catalog_run("INSERT INTO aggjobs.stale (rollup_id, from_time, to_time)"
-						  " SELECT r.rollup_id, " BUCKET_START("$2")
-						  ", CASE WHEN " BUCKET_START("$3") " = $3"
-						  " THEN $3 ELSE " NEXT_BUCKET("$3") " END"
-						  " FROM aggjobs.rollup r WHERE r.source_rollup = $1",
-						  AJ_ARGS(aj_arg_int8(rollup_id),
-								  aj_arg_time(range.from),
-								  aj_arg_time(range.to)));
+	(void) aj_catalog_run(
+		"INSERT INTO aggjobs.stale (rollup_id, from_time, to_time)"
+		" SELECT r.rollup_id, " BUCKET_START("$2") ", CASE WHEN " BUCKET_START(
+			"$3") " = $3"
+				  " THEN $3 ELSE " NEXT_BUCKET(
+					  "$3") " END"
+							" FROM aggjobs.rollup r WHERE r.source_rollup = $1",
+		AJ_ARGS(aj_arg_int8(rollup_id), aj_arg_time(range.from),
+				aj_arg_time(range.to)));
 }

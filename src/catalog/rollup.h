@@ -11,19 +11,19 @@
 
 typedef struct AjRollup
 {
-	int64		rollup_id;
-	char	   *name;
-	Oid			target;
-	char	   *target_name;	/* qualified and quoted */
-	Oid			source;
-	char	   *source_name;
-	int64		source_rollup;	/* 0: the source is no rollup */
-	char	   *time_column;	/* of the source, quoted */
-	char	   *unit;
-	char	   *time_zone;
-	char	   *query;
-	TimestampTz horizon;		/* AJ_NO_TIME: nothing computed yet */
-	TimestampTz frozen_before;	/* AJ_NO_TIME: nothing frozen */
+	int64 rollup_id;
+	char *name;
+	Oid target;
+	char *target_name; /* qualified and quoted */
+	Oid source;
+	char *source_name;
+	int64 source_rollup; /* 0: the source is no rollup */
+	char *time_column;	 /* of the source, quoted */
+	char *unit;
+	char *time_zone;
+	char *query;
+	TimestampTz horizon;	   /* AJ_NO_TIME: nothing computed yet */
+	TimestampTz frozen_before; /* AJ_NO_TIME: nothing frozen */
 } AjRollup;
 
 /* A half-open range of time. */
@@ -45,9 +45,8 @@ extern bool aj_rollup_is_source(Oid relation);
 
 extern void aj_change_add(Oid source, TimestampTz from, TimestampTz to);
 extern uint64 aj_change_absorb(Oid source);
-extern AjRange *aj_stale_ranges(const AjRollup *rollup, AjRange within,
-								int *n);
+extern AjRange *aj_stale_ranges(const AjRollup *rollup, AjRange within, int *n);
 extern void aj_stale_take(int64 rollup_id, AjRange within);
 extern void aj_stale_add_parents(int64 rollup_id, AjRange range);
 
-#endif							/* AJ_CATALOG_ROLLUP_H */
+#endif /* AJ_CATALOG_ROLLUP_H */

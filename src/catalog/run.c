@@ -28,11 +28,11 @@
 
 /* Queue a run that somebody asked for, or a retry; returns its id. */
 int64
-aj_run_insert(int64 job_id, const char *job_name, Oid owner,
-			  TimestampTz at, int attempt, const char *trigger)
+aj_run_insert(int64 job_id, const char *job_name, Oid owner, TimestampTz at,
+			  int attempt, const char *trigger)
 {
-	AjSpi		spi;
-	int64		run_id;
+	AjSpi spi;
+	int64 run_id;
 
 	aj_spi_open(&spi, AJ_RIGHTS_CATALOG);
 	(void) aj_spi_run("INSERT INTO aggjobs.run (job_id, job_name, owner, at,"
@@ -53,8 +53,8 @@ AjRun *
 aj_run_find(int64 run_id)
 {
 	MemoryContext context = CurrentMemoryContext;
-	AjSpi		spi;
-	AjRun	   *run = NULL;
+	AjSpi spi;
+	AjRun *run = NULL;
 
 	aj_spi_open(&spi, AJ_RIGHTS_CATALOG);
 	if (aj_spi_run("SELECT r.run_id, r.job_id, r.job_name, r.owner::oid,"
@@ -81,8 +81,8 @@ char *
 aj_run_status_latest(int64 run_id)
 {
 	MemoryContext context = CurrentMemoryContext;
-	AjSpi		spi;
-	char	   *status = NULL;
+	AjSpi spi;
+	char *status = NULL;
 
 	aj_spi_open(&spi, AJ_RIGHTS_CATALOG);
 	if (aj_spi_read_latest("SELECT r.status FROM aggjobs.run r"
@@ -109,8 +109,7 @@ aj_run_mark_running(int64 run_id, int pid, TimestampTz start)
 						  " WHERE o.job_id = run.job_id"
 						  " AND o.status = 'running')",
 						  AJ_ARGS(aj_arg_int8(run_id), aj_arg_time(aj_now()),
-								  aj_arg_int4(pid),
-								  aj_arg_time(start))) > 0;
+								  aj_arg_int4(pid), aj_arg_time(start))) > 0;
 }
 
 /* Add the result of a finished step. */
@@ -119,8 +118,7 @@ aj_run_add_step(int64 run_id, const Jsonb *result)
 {
 	(void) aj_catalog_run("UPDATE aggjobs.run SET steps = steps ||"
 						  " jsonb_build_array($2::jsonb) WHERE run_id = $1",
-						  AJ_ARGS(aj_arg_int8(run_id),
-								  aj_arg_jsonb(result)));
+						  AJ_ARGS(aj_arg_int8(run_id), aj_arg_jsonb(result)));
 }
 
 /* Carry the outcome of a run over to its job. */
@@ -150,35 +148,31 @@ update_job_state(int64 run_id, const char *status)
 bool
 aj_run_finish(int64 run_id, const AjRunEnd *end)
 {
-	AjSpi		spi;
-	uint64		rows;
+	AjSpi spi;
+	uint64 rows;
 	const AjUsage *used = &end->usage;
 
 	aj_spi_open(&spi, AJ_RIGHTS_CATALOG);
-	rows = aj_spi_run("UPDATE aggjobs.run SET status = $2, ended_at = $3,"
-					  " note = $4, error = $5, sqlstate = $6, detail = $7,"
-					  " hint = $8, context = $9, rows_written = $10,"
-					  " wal_bytes = $11, buffers_hit = $12, buffers_read = $13,"
-					  " buffers_written = $14, cpu_seconds = $15,"
-					  " peak_memory = nullif($16, 0), log_lines = $17,"
-					  " log_dropped = $18"
-					  " WHERE run_id = $1 AND status IN ('queued', 'running')",
-					  AJ_ARGS(aj_arg_int8(run_id), aj_arg_text(end->status),
-							  aj_arg_time(aj_now()), aj_arg_text(end->note),
-							  aj_arg_text(end->error),
-							  aj_arg_text(end->sqlstate),
-							  aj_arg_text(end->detail),
-							  aj_arg_text(end->hint),
-							  aj_arg_text(end->context),
-							  aj_arg_int8(end->rows_written),
-							  aj_arg_int8(used->wal_bytes),
-							  aj_arg_int8(used->buffers_hit),
-							  aj_arg_int8(used->buffers_read),
-							  aj_arg_int8(used->buffers_written),
-							  aj_arg_float8(used->cpu_seconds),
-							  aj_arg_int8(used->peak_memory),
-							  aj_arg_int4(end->log_lines),
-							  aj_arg_int4(end->log_dropped)));
+	rows = aj_spi_run(
+		"UPDATE aggjobs.run SET status = $2, ended_at = $3,"
+		" note = $4, error = $5, sqlstate = $6, detail = $7,"
+		" hint = $8, context = $9, rows_written = $10,"
+		" wal_bytes = $11, buffers_hit = $12, buffers_read = $13,"
+		" buffers_written = $14, cpu_seconds = $15,"
+		" peak_memory = nullif($16, 0), log_lines = $17,"
+		" log_dropped = $18"
+		" WHERE run_id = $1 AND status IN ('queued', 'running')",
+		AJ_ARGS(aj_arg_int8(run_id), aj_arg_text(end->status),
+				aj_arg_time(aj_now()), aj_arg_text(end->note),
+				aj_arg_text(end->error), aj_arg_text(end->sqlstate),
+				aj_arg_text(end->detail), aj_arg_text(end->hint),
+				aj_arg_text(end->context), aj_arg_int8(end->rows_written),
+				aj_arg_int8(used->wal_bytes), aj_arg_int8(used->buffers_hit),
+				aj_arg_int8(used->buffers_read),
+				aj_arg_int8(used->buffers_written),
+				aj_arg_float8(used->cpu_seconds),
+				aj_arg_int8(used->peak_memory), aj_arg_int4(end->log_lines),
+				aj_arg_int4(end->log_dropped)));
 	if (rows > 0)
 		update_job_state(run_id, end->status);
 	aj_spi_close(&spi);
@@ -189,42 +183,41 @@ static AjArg
 arg_array(Oid array_type, Oid type, int length, char align, bool byval,
 		  Datum *values, bool *nulls, int n)
 {
-	int			lower = 1;
-	ArrayType  *array = construct_md_array(values, nulls, 1, &n, &lower, type,
-										   length, byval, align);
+	int lower = 1;
+	ArrayType *array = construct_md_array(values, nulls, 1, &n, &lower, type,
+										  length, byval, align);
 
 	return aj_arg(array_type, PointerGetDatum(array), false);
 }
 
-#define arg_int8s(values, n) \
+#define arg_int8s(values, n)                                              \
 	arg_array(INT8ARRAYOID, INT8OID, 8, TYPALIGN_DOUBLE, FLOAT8PASSBYVAL, \
 			  (values), NULL, (n))
-#define arg_times(values, nulls, n) \
+#define arg_times(values, nulls, n)                                    \
 	arg_array(TIMESTAMPTZARRAYOID, TIMESTAMPTZOID, 8, TYPALIGN_DOUBLE, \
 			  FLOAT8PASSBYVAL, (values), (nulls), (n))
-#define arg_bools(values, n) \
-	arg_array(BOOLARRAYOID, BOOLOID, 1, TYPALIGN_CHAR, true, \
-			  (values), NULL, (n))
+#define arg_bools(values, n)                                                 \
+	arg_array(BOOLARRAYOID, BOOLOID, 1, TYPALIGN_CHAR, true, (values), NULL, \
+			  (n))
 #define arg_int4s(values, n) \
-	arg_array(INT4ARRAYOID, INT4OID, 4, TYPALIGN_INT, true, \
-			  (values), NULL, (n))
+	arg_array(INT4ARRAYOID, INT4OID, 4, TYPALIGN_INT, true, (values), NULL, (n))
 
 typedef struct FireColumns
 {
-	Datum	   *job_ids;
-	Datum	   *slots;
-	Datum	   *nexts;
-	bool	   *next_nulls;
-	Datum	   *overlaps;
-	Datum	   *missed;
-	Datum	   *first_missed;
-	bool	   *missed_nulls;
+	Datum *job_ids;
+	Datum *slots;
+	Datum *nexts;
+	bool *next_nulls;
+	Datum *overlaps;
+	Datum *missed;
+	Datum *first_missed;
+	bool *missed_nulls;
 } FireColumns;
 
 static void
 fill_columns(FireColumns *c, const AjFiredSlot *slots, int n)
 {
-	Size		size = sizeof(Datum) * (Size) n;
+	Size size = sizeof(Datum) * (Size) n;
 
 	c->job_ids = palloc(size);
 	c->slots = palloc(size);
@@ -257,40 +250,39 @@ fill_columns(FireColumns *c, const AjFiredSlot *slots, int n)
 void
 aj_runs_fire(const AjFiredSlot *slots, int n, bool *claimed)
 {
-	AjSpi		spi;
+	AjSpi spi;
 	FireColumns c;
-	uint64		rows;
+	uint64 rows;
 
 	fill_columns(&c, slots, n);
 	aj_spi_open(&spi, AJ_RIGHTS_CATALOG);
-	rows = aj_spi_run("WITH fired AS (SELECT * FROM unnest($1, $2, $3, $4, $5, $6)"
-					  " AS f (job_id, slot, next_slot, overlap, missed, first_missed)),"
-					  " claimed AS (UPDATE aggjobs.job_state s"
-					  " SET last_slot = f.slot, next_slot = f.next_slot"
-					  " FROM fired f JOIN aggjobs.job j USING (job_id)"
-					  " WHERE s.job_id = f.job_id AND s.next_slot = f.slot AND j.enabled"
-					  " RETURNING f.*, j.job_name, j.owner),"
-					  " missed AS (INSERT INTO aggjobs.run (job_id, job_name, owner,"
-					  " slot, status, trigger, triggered_by, queued_at, ended_at, note)"
-					  " SELECT job_id, job_name, owner, first_missed, 'missed',"
-					  " 'schedule', 'scheduler', $7, $7,"
-					  " format('%s slots were missed from here on: the scheduler did not run', missed)"
-					  " FROM claimed WHERE missed > 0"
-					  " ON CONFLICT DO NOTHING)"
-					  " INSERT INTO aggjobs.run (job_id, job_name, owner, slot,"
-					  " status, trigger, triggered_by, queued_at, ended_at, note)"
-					  " SELECT job_id, job_name, owner, slot,"
-					  " CASE WHEN overlap THEN 'skipped' ELSE 'queued' END,"
-					  " 'schedule', 'scheduler', $7, CASE WHEN overlap THEN $7 END,"
-					  " CASE WHEN overlap THEN 'an earlier run of the job was not over' END"
-					  " FROM claimed ON CONFLICT DO NOTHING RETURNING job_id",
-					  AJ_ARGS(arg_int8s(c.job_ids, n),
-							  arg_times(c.slots, NULL, n),
-							  arg_times(c.nexts, c.next_nulls, n),
-							  arg_bools(c.overlaps, n),
-							  arg_int4s(c.missed, n),
-							  arg_times(c.first_missed, c.missed_nulls, n),
-							  aj_arg_time(aj_now())));
+	rows = aj_spi_run(
+		"WITH fired AS (SELECT * FROM unnest($1, $2, $3, $4, $5, $6)"
+		" AS f (job_id, slot, next_slot, overlap, missed, first_missed)),"
+		" claimed AS (UPDATE aggjobs.job_state s"
+		" SET last_slot = f.slot, next_slot = f.next_slot"
+		" FROM fired f JOIN aggjobs.job j USING (job_id)"
+		" WHERE s.job_id = f.job_id AND s.next_slot = f.slot AND j.enabled"
+		" RETURNING f.*, j.job_name, j.owner),"
+		" missed AS (INSERT INTO aggjobs.run (job_id, job_name, owner,"
+		" slot, status, trigger, triggered_by, queued_at, ended_at, note)"
+		" SELECT job_id, job_name, owner, first_missed, 'missed',"
+		" 'schedule', 'scheduler', $7, $7,"
+		" format('%s slots were missed from here on: the scheduler did not run', missed)"
+		" FROM claimed WHERE missed > 0"
+		" ON CONFLICT DO NOTHING)"
+		" INSERT INTO aggjobs.run (job_id, job_name, owner, slot,"
+		" status, trigger, triggered_by, queued_at, ended_at, note)"
+		" SELECT job_id, job_name, owner, slot,"
+		" CASE WHEN overlap THEN 'skipped' ELSE 'queued' END,"
+		" 'schedule', 'scheduler', $7, CASE WHEN overlap THEN $7 END,"
+		" CASE WHEN overlap THEN 'an earlier run of the job was not over' END"
+		" FROM claimed ON CONFLICT DO NOTHING RETURNING job_id",
+		AJ_ARGS(arg_int8s(c.job_ids, n), arg_times(c.slots, NULL, n),
+				arg_times(c.nexts, c.next_nulls, n), arg_bools(c.overlaps, n),
+				arg_int4s(c.missed, n),
+				arg_times(c.first_missed, c.missed_nulls, n),
+				aj_arg_time(aj_now())));
 	for (int i = 0; i < n; i++)
 	{
 		claimed[i] = false;
@@ -304,7 +296,7 @@ aj_runs_fire(const AjFiredSlot *slots, int n, bool *claimed)
 AjQueuedRun *
 aj_runs_queued(int limit, int *n, MemoryContext context)
 {
-	AjSpi		spi;
+	AjSpi spi;
 	AjQueuedRun *runs;
 
 	aj_spi_open(&spi, AJ_RIGHTS_CATALOG);
@@ -313,8 +305,7 @@ aj_runs_queued(int limit, int *n, MemoryContext context)
 						  " AND r.status IN ('queued', 'running')"
 						  " ORDER BY r.run_id LIMIT $1",
 						  AJ_ARGS(aj_arg_int8(limit)));
-	runs = MemoryContextAlloc(context,
-							  sizeof(AjQueuedRun) * (Size) Max(*n, 1));
+	runs = MemoryContextAlloc(context, sizeof(AjQueuedRun) * (Size) Max(*n, 1));
 	for (int i = 0; i < *n; i++)
 	{
 		runs[i].run_id = aj_spi_int8((uint64) i, 1, 0);
@@ -329,8 +320,8 @@ aj_runs_queued(int limit, int *n, MemoryContext context)
 int64
 aj_run_of_job(int64 job_id)
 {
-	AjSpi		spi;
-	int64		run_id = 0;
+	AjSpi spi;
+	int64 run_id = 0;
 
 	aj_spi_open(&spi, AJ_RIGHTS_CATALOG);
 	if (aj_spi_run("SELECT r.run_id FROM aggjobs.run r"
@@ -353,10 +344,10 @@ int
 aj_runs_crash_orphans(int64 job_id)
 {
 	MemoryContext context = CurrentMemoryContext;
-	AjSpi		spi;
-	AjRunEnd	end = {.status = "crashed"};
-	int			n;
-	int64	   *ids;
+	AjSpi spi;
+	AjRunEnd end = {.status = "crashed"};
+	int n;
+	int64 *ids;
 
 	aj_spi_open(&spi, AJ_RIGHTS_CATALOG);
 	n = (int) aj_spi_run("SELECT r.run_id FROM aggjobs.run r"
@@ -380,9 +371,9 @@ aj_runs_crash_orphans(int64 job_id)
 }
 
 /* A tail that removes the runs selected by "doomed" and their log lines. */
-#define REMOVE_DOOMED \
+#define REMOVE_DOOMED                                         \
 	", logs AS (DELETE FROM aggjobs.run_log l USING doomed d" \
-	" WHERE l.run_id = d.run_id)" \
+	" WHERE l.run_id = d.run_id)"                             \
 	" DELETE FROM aggjobs.run r USING doomed d WHERE r.run_id = d.run_id"
 
 /*
@@ -393,23 +384,22 @@ aj_runs_crash_orphans(int64 job_id)
 int
 aj_runs_prune(int64 job_id, int keep_successes, int keep_failures, int limit)
 {
-	AjSpi		spi;
-	uint64		rows;
+	AjSpi spi;
+	uint64 rows;
 
 	aj_spi_open(&spi, AJ_RIGHTS_CATALOG);
 	rows = aj_spi_run("WITH doomed AS (SELECT run_id FROM aggjobs.run"
 					  " WHERE job_id = $1 AND status = 'succeeded'"
-					  " ORDER BY run_id DESC OFFSET $2 LIMIT $3)"
-					  REMOVE_DOOMED,
+					  " ORDER BY run_id DESC OFFSET $2 LIMIT $3)" REMOVE_DOOMED,
 					  AJ_ARGS(aj_arg_int8(job_id), aj_arg_int8(keep_successes),
 							  aj_arg_int8(limit)));
-	rows += aj_spi_run("WITH doomed AS (SELECT run_id FROM aggjobs.run"
-					   " WHERE job_id = $1 AND status NOT IN"
-					   " ('succeeded', 'queued', 'running')"
-					   " ORDER BY run_id DESC OFFSET $2 LIMIT $3)"
-					   REMOVE_DOOMED,
-					   AJ_ARGS(aj_arg_int8(job_id), aj_arg_int8(keep_failures),
-							   aj_arg_int8(limit)));
+	rows +=
+		aj_spi_run("WITH doomed AS (SELECT run_id FROM aggjobs.run"
+				   " WHERE job_id = $1 AND status NOT IN"
+				   " ('succeeded', 'queued', 'running')"
+				   " ORDER BY run_id DESC OFFSET $2 LIMIT $3)" REMOVE_DOOMED,
+				   AJ_ARGS(aj_arg_int8(job_id), aj_arg_int8(keep_failures),
+						   aj_arg_int8(limit)));
 	aj_spi_close(&spi);
 	return (int) rows;
 }
@@ -422,15 +412,13 @@ aj_runs_prune(int64 job_id, int keep_successes, int keep_failures, int limit)
 int
 aj_runs_prune_old(int keep_minutes, int limit)
 {
-	return (int)
-		aj_catalog_run("WITH doomed AS (SELECT r.run_id FROM aggjobs.run r"
-					   " LEFT JOIN aggjobs.job j USING (job_id)"
-					   " WHERE r.status NOT IN ('queued', 'running')"
-					   " AND r.ended_at < $1 - coalesce(j.keep_age,"
-					   " make_interval(mins => $2))"
-					   " ORDER BY r.run_id LIMIT $3)"
-					   REMOVE_DOOMED,
-					   AJ_ARGS(aj_arg_time(aj_now()),
-							   aj_arg_int4(keep_minutes),
-							   aj_arg_int8(limit)));
+	return (int) aj_catalog_run(
+		"WITH doomed AS (SELECT r.run_id FROM aggjobs.run r"
+		" LEFT JOIN aggjobs.job j USING (job_id)"
+		" WHERE r.status NOT IN ('queued', 'running')"
+		" AND r.ended_at < $1 - coalesce(j.keep_age,"
+		" make_interval(mins => $2))"
+		" ORDER BY r.run_id LIMIT $3)" REMOVE_DOOMED,
+		AJ_ARGS(aj_arg_time(aj_now()), aj_arg_int4(keep_minutes),
+				aj_arg_int8(limit)));
 }

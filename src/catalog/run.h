@@ -12,14 +12,14 @@
 
 typedef struct AjRun
 {
-	int64		run_id;
-	int64		job_id;
-	char	   *job_name;
-	Oid			owner;
-	TimestampTz slot;			/* AJ_NO_TIME: by hand */
-	TimestampTz at;				/* AJ_NO_TIME: what is due */
-	int			attempt;
-	char	   *status;
+	int64 run_id;
+	int64 job_id;
+	char *job_name;
+	Oid owner;
+	TimestampTz slot; /* AJ_NO_TIME: by hand */
+	TimestampTz at;	  /* AJ_NO_TIME: what is due */
+	int attempt;
+	char *status;
 } AjRun;
 
 /* How a run ended; texts may be NULL. */
@@ -32,27 +32,27 @@ typedef struct AjRunEnd
 	const char *detail;
 	const char *hint;
 	const char *context;
-	int64		rows_written;
-	AjUsage		usage;
-	int			log_lines;
-	int			log_dropped;
+	int64 rows_written;
+	AjUsage usage;
+	int log_lines;
+	int log_dropped;
 } AjRunEnd;
 
 typedef struct AjQueuedRun
 {
-	int64		run_id;
-	int64		job_id;
-	Oid			owner;
+	int64 run_id;
+	int64 job_id;
+	Oid owner;
 } AjQueuedRun;
 
 /* One slot to be recorded by aj_runs_fire(). */
 typedef struct AjFiredSlot
 {
-	int64		job_id;
+	int64 job_id;
 	TimestampTz slot;
-	TimestampTz next_slot;		/* AJ_NO_TIME: none follows */
-	bool		overlap;		/* an earlier run is not over */
-	int			missed;			/* slots between slot and next_slot */
+	TimestampTz next_slot; /* AJ_NO_TIME: none follows */
+	bool overlap;		   /* an earlier run is not over */
+	int missed;			   /* slots between slot and next_slot */
 	TimestampTz first_missed;
 } AjFiredSlot;
 
@@ -66,9 +66,9 @@ extern bool aj_run_finish(int64 run_id, const AjRunEnd *end);
 extern void aj_runs_fire(const AjFiredSlot *slots, int n, bool *claimed);
 extern AjQueuedRun *aj_runs_queued(int limit, int *n, MemoryContext context);
 extern int64 aj_run_of_job(int64 job_id);
-extern int	aj_runs_crash_orphans(int64 job_id);
-extern int	aj_runs_prune(int64 job_id, int keep_successes,
-						  int keep_failures, int limit);
-extern int	aj_runs_prune_old(int keep_minutes, int limit);
+extern int aj_runs_crash_orphans(int64 job_id);
+extern int aj_runs_prune(int64 job_id, int keep_successes, int keep_failures,
+						 int limit);
+extern int aj_runs_prune_old(int keep_minutes, int limit);
 
-#endif							/* AJ_CATALOG_RUN_H */
+#endif /* AJ_CATALOG_RUN_H */

@@ -23,15 +23,12 @@ level_name(int elevel)
 {
 	static const struct
 	{
-		int			elevel;
+		int elevel;
 		const char *name;
-	}			levels[] = {
-		{INFO, "INFO"},
-		{NOTICE, "NOTICE"},
-		{WARNING, "WARNING"},
-		{WARNING_CLIENT_ONLY, "WARNING"},
-		{ERROR, "ERROR"},
-		{FATAL, "FATAL"},
+	} levels[] = {
+		{INFO, "INFO"},		  {NOTICE, "NOTICE"},
+		{WARNING, "WARNING"}, {WARNING_CLIENT_ONLY, "WARNING"},
+		{ERROR, "ERROR"},	  {FATAL, "FATAL"},
 		{PANIC, "PANIC"},
 	};
 
@@ -49,12 +46,11 @@ void
 aj_run_log_add(int64 run_id, int seq, TimestampTz logged_at, int elevel,
 			   const char *message)
 {
-	(void) aj_catalog_run("INSERT INTO aggjobs.run_log"
-						  " (run_id, seq, logged_at, level, message)"
-						  " VALUES ($1, $2, $3, $4, $5)"
-						  " ON CONFLICT DO NOTHING",
-						  AJ_ARGS(aj_arg_int8(run_id), aj_arg_int4(seq),
-								  aj_arg_time(logged_at),
-								  aj_arg_text(level_name(elevel)),
-								  aj_arg_text(message)));
+	(void) aj_catalog_run(
+		"INSERT INTO aggjobs.run_log"
+		" (run_id, seq, logged_at, level, message)"
+		" VALUES ($1, $2, $3, $4, $5)"
+		" ON CONFLICT DO NOTHING",
+		AJ_ARGS(aj_arg_int8(run_id), aj_arg_int4(seq), aj_arg_time(logged_at),
+				aj_arg_text(level_name(elevel)), aj_arg_text(message)));
 }

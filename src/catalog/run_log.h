@@ -11,4 +11,4 @@
 extern void aj_run_log_add(int64 run_id, int seq, TimestampTz logged_at,
 						   int elevel, const char *message);
 
-#endif							/* AJ_CATALOG_RUN_LOG_H */
+#endif /* AJ_CATALOG_RUN_LOG_H */

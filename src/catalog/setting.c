@@ -25,8 +25,8 @@ char *
 aj_setting_get(const char *name)
 {
 	MemoryContext context = CurrentMemoryContext;
-	AjSpi		spi;
-	char	   *value = NULL;
+	AjSpi spi;
+	char *value = NULL;
 
 	aj_spi_open(&spi, AJ_RIGHTS_CATALOG);
 	if (aj_spi_run("SELECT s.value FROM aggjobs.setting s WHERE s.name = $1"
@@ -60,15 +60,15 @@ aj_setting_remove(const char *name)
 
 typedef struct Expansion
 {
-	char	   *text;			/* NULL if it could not be done */
-	char	   *unknown;		/* the name that does not exist */
+	char *text;	   /* NULL if it could not be done */
+	char *unknown; /* the name that does not exist */
 } Expansion;
 
 /* Replace each ${NAME}; "" as the unknown name stands for a missing "}". */
 static Expansion
 expand(const char *text)
 {
-	Expansion	result = {0};
+	Expansion result = {0};
 	StringInfoData out;
 	const char *at = text;
 	const char *open;
@@ -77,10 +77,10 @@ expand(const char *text)
 	while ((open = strstr(at, "${")) != NULL)
 	{
 		const char *close = strchr(open, '}');
-		char	   *value;
+		char *value;
 
-		result.unknown = close == NULL ? "" :
-			pnstrdup(open + 2, (Size) (close - open - 2));
+		result.unknown =
+			close == NULL ? "" : pnstrdup(open + 2, (Size) (close - open - 2));
 		if (close == NULL)
 			return result;
 		value = aj_setting_get(result.unknown);
@@ -105,16 +105,17 @@ expand(const char *text)
 char *
 aj_setting_expand(const char *text)
 {
-	Expansion	result = expand(text);
+	Expansion result = expand(text);
 
 	if (result.text != NULL)
 		return result.text;
 	if (result.unknown[0] == '\0')
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("no setting is named between \"${\" and \"}\" in \"%s\"",
-						aj_clip(text)),
-				 errhint("Write ${NAME}, with the name of a setting.")));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("no setting is named between \"${\" and \"}\" in \"%s\"",
+					aj_clip(text)),
+			 errhint("Write ${NAME}, with the name of a setting.")));
 	ereport(ERROR,
 			(errcode(ERRCODE_UNDEFINED_OBJECT),
 			 errmsg("setting \"%s\" does not exist", aj_clip(result.unknown)),
@@ -135,17 +136,19 @@ AjRetentionSetting *
 aj_setting_retentions(int *n)
 {
 	MemoryContext context = CurrentMemoryContext;
-	AjSpi		spi;
+	AjSpi spi;
 	AjRetentionSetting *settings;
 
 	aj_spi_open(&spi, AJ_RIGHTS_CATALOG);
-	*n = (int) aj_spi_run("SELECT DISTINCT ON (s.name) substr(s.name, 11), s.value"
-						  " FROM aggjobs.setting s"
-						  " WHERE s.name LIKE 'retention.%'"
-						  " ORDER BY s.name, s.builtin",
-						  AJ_NO_ARGS);
-	settings = MemoryContextAlloc(context,
-								  sizeof(AjRetentionSetting) * (Size) Max(*n, 1));
+	*n = (int) aj_spi_run(
+		"SELECT DISTINCT ON (s.name) substr(s.name, 11), s.value"
+		" FROM aggjobs.setting s"
+		" WHERE s.name LIKE 'retention.%'"
+		" ORDER BY s.name, s.builtin",
+		AJ_NO_ARGS);
+	settings =
+		MemoryContextAlloc(context,
+						   sizeof(AjRetentionSetting) * (Size) Max(*n, 1));
 	for (int i = 0; i < *n; i++)
 	{
 		settings[i].table = aj_spi_text((uint64) i, 1, context);

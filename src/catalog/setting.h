@@ -16,10 +16,10 @@ extern char *aj_setting_try_expand(const char *text);
 /* A retention period: the table it is for and how long its rows stay. */
 typedef struct AjRetentionSetting
 {
-	char	   *table;			/* name as set: TABLE or SCHEMA.TABLE */
-	char	   *keep;			/* text of an interval, or "forever" */
+	char *table; /* name as set: TABLE or SCHEMA.TABLE */
+	char *keep;	 /* text of an interval, or "forever" */
 } AjRetentionSetting;
 
 extern AjRetentionSetting *aj_setting_retentions(int *n);
 
-#endif							/* AJ_CATALOG_SETTING_H */
+#endif /* AJ_CATALOG_SETTING_H */

@@ -40,7 +40,7 @@
 #include "tcop/utility.h"
 #include "utils/timestamp.h"
 
-#define ASK_MS 3000				/* then workers are ended */
+#define ASK_MS 3000 /* then workers are ended */
 #define GIVE_UP_MS 10000
 #define LOOK_AGAIN_MS 20
 
@@ -70,7 +70,7 @@ make_way(Oid dboid, const char *reason)
 static void
 make_way_for_owner(const char *database, const char *reason)
 {
-	Oid			dboid = get_database_oid(database, true);
+	Oid dboid = get_database_oid(database, true);
 
 	if (dboid != InvalidOid && dboid != MyDatabaseId &&
 		aj_owns_database(dboid, GetUserId()))
@@ -80,11 +80,11 @@ make_way_for_owner(const char *database, const char *reason)
 static const char *
 option_text(List *options, const char *name)
 {
-	ListCell   *cell;
+	ListCell *cell;
 
-	foreach(cell, options)
+	foreach (cell, options)
 	{
-		DefElem    *option = lfirst_node(DefElem, cell);
+		DefElem *option = lfirst_node(DefElem, cell);
 
 		if (strcmp(option->defname, name) == 0 && option->arg != NULL)
 			return defGetString(option);
@@ -96,7 +96,7 @@ static void
 before_create_database(const CreatedbStmt *statement)
 {
 	const char *name = option_text(statement->options, "template");
-	Oid			dboid = get_database_oid(name == NULL ? "template1" : name, true);
+	Oid dboid = get_database_oid(name == NULL ? "template1" : name, true);
 
 	if (dboid == InvalidOid || dboid == MyDatabaseId)
 		return;
@@ -108,11 +108,11 @@ before_create_database(const CreatedbStmt *statement)
 static bool
 drops_us(const DropStmt *statement)
 {
-	ListCell   *cell;
+	ListCell *cell;
 
 	if (statement->removeType != OBJECT_EXTENSION)
 		return false;
-	foreach(cell, statement->objects)
+	foreach (cell, statement->objects)
 		if (strcmp(strVal(lfirst(cell)), "pg_aggjobs") == 0)
 			return true;
 	return false;
@@ -121,10 +121,9 @@ drops_us(const DropStmt *statement)
 static void
 make_way_for_extension(const char *reason)
 {
-	Oid			extension = get_extension_oid("pg_aggjobs", true);
+	Oid extension = get_extension_oid("pg_aggjobs", true);
 
-	if (extension != InvalidOid &&
-		aj_owns_extension(extension, GetUserId()))
+	if (extension != InvalidOid && aj_owns_extension(extension, GetUserId()))
 		make_way(MyDatabaseId, reason);
 }
 
@@ -145,8 +144,9 @@ before_utility(Node *statement)
 		case T_AlterDatabaseStmt:
 			if (option_text(castNode(AlterDatabaseStmt, statement)->options,
 							"tablespace") != NULL)
-				make_way_for_owner(castNode(AlterDatabaseStmt, statement)->dbname,
-								   "the database is being moved");
+				make_way_for_owner(
+					castNode(AlterDatabaseStmt, statement)->dbname,
+					"the database is being moved");
 			break;
 		case T_CreatedbStmt:
 			before_create_database(castNode(CreatedbStmt, statement));
@@ -173,7 +173,8 @@ after_utility(Node *statement)
 
 	/* What was prepared elsewhere may have queued runs or changed jobs. */
 	if (IsA(statement, TransactionStmt) &&
-		castNode(TransactionStmt, statement)->kind == TRANS_STMT_COMMIT_PREPARED)
+		castNode(TransactionStmt, statement)->kind ==
+			TRANS_STMT_COMMIT_PREPARED)
 		aj_databases_post(MyDatabaseId, AJ_WAKE_ALL_JOBS | AJ_WAKE_RUNS, 0);
 }
 
@@ -183,15 +184,15 @@ on_utility(PlannedStmt *planned, const char *query, bool read_only_tree,
 		   QueryEnvironment *environment, DestReceiver *dest,
 		   QueryCompletion *completion)
 {
-	Node	   *statement = planned->utilityStmt;
+	Node *statement = planned->utilityStmt;
 
 	before_utility(statement);
 	if (previous_utility_hook)
 		previous_utility_hook(planned, query, read_only_tree, context, params,
 							  environment, dest, completion);
 	else
-		standard_ProcessUtility(planned, query, read_only_tree, context,
-								params, environment, dest, completion);
+		standard_ProcessUtility(planned, query, read_only_tree, context, params,
+								environment, dest, completion);
 	after_utility(statement);
 }
 
@@ -204,7 +205,7 @@ on_access(ObjectAccessType access, Oid class, Oid object, int column,
 		previous_access_hook(access, class, object, column, argument);
 	if (access == OAT_DROP && class == ExtensionRelationId)
 	{
-		char	   *name = get_extension_name(object);
+		char *name = get_extension_name(object);
 
 		if (name != NULL && strcmp(name, "pg_aggjobs") == 0)
 			aj_wake_extension(false);

@@ -35,8 +35,8 @@
 
 static MemoryContext queue_context = NULL;
 static AjQueuedRun *queue = NULL;
-static int	nqueue = 0;
-static bool queue_is_cut = false;	/* the table may hold more */
+static int nqueue = 0;
+static bool queue_is_cut = false; /* the table may hold more */
 static bool must_read = true;
 static bool short_of_processes = false;
 static BackgroundWorkerHandle **handles = NULL; /* of workers that start */
@@ -49,7 +49,7 @@ aj_dispatch_init(MemoryContext context)
 										  ALLOCSET_DEFAULT_SIZES);
 	handles = MemoryContextAllocZero(context,
 									 sizeof(BackgroundWorkerHandle *) *
-									 (Size) aj_segment()->nslots);
+										 (Size) aj_segment()->nslots);
 	queue = NULL;
 	nqueue = 0;
 	must_read = true;
@@ -90,11 +90,11 @@ static bool
 is_at_work(int64 job_id)
 {
 	static AjSlotView *views = NULL;
-	int			n;
+	int n;
 
 	if (views == NULL)
-		views = MemoryContextAlloc(TopMemoryContext, sizeof(AjSlotView) *
-								   (Size) aj_segment()->nslots);
+		views = MemoryContextAlloc(
+			TopMemoryContext, sizeof(AjSlotView) * (Size) aj_segment()->nslots);
 	n = aj_slots_look(MyDatabaseId, views);
 	for (int i = 0; i < n; i++)
 		if (views[i].job_id == job_id && views[i].state != AJ_SLOT_IDLE &&
@@ -112,17 +112,17 @@ aj_dispatch_is_active(int64 job_id)
 
 typedef enum Given
 {
-	GIVEN_NOT,					/* stays where it is */
-	GIVEN_AWAY,					/* has a worker */
-	GIVEN_NO_PROCESS			/* no process can be had at all */
+	GIVEN_NOT,		 /* stays where it is */
+	GIVEN_AWAY,		 /* has a worker */
+	GIVEN_NO_PROCESS /* no process can be had at all */
 } Given;
 
 static Given
 start_worker(const AjQueuedRun *run)
 {
-	char		name[BGW_MAXLEN];
-	int			slot = aj_slots_reserve(MyDatabaseId, run->owner, run->run_id,
-										run->job_id);
+	char name[BGW_MAXLEN];
+	int slot =
+		aj_slots_reserve(MyDatabaseId, run->owner, run->run_id, run->job_id);
 
 	if (slot < 0)
 		return GIVEN_NO_PROCESS;
@@ -140,7 +140,7 @@ start_worker(const AjQueuedRun *run)
 static Given
 give(const AjQueuedRun *run, int *nworkers)
 {
-	Given		given;
+	Given given;
 
 	if (is_at_work(run->job_id))
 		return GIVEN_NOT;
@@ -160,7 +160,7 @@ give(const AjQueuedRun *run, int *nworkers)
 static int
 count_workers(const AjSlotView *slots, int nslots)
 {
-	int			n = 0;
+	int n = 0;
 
 	for (int i = 0; i < nslots; i++)
 		n += slots[i].state != AJ_SLOT_ENDED;
@@ -173,7 +173,8 @@ note_shortage(bool is_short)
 	if (is_short && !short_of_processes)
 		ereport(LOG,
 				(errmsg("runs wait because no background worker slot is free"),
-				 errhint("Raise max_worker_processes and restart the server.")));
+				 errhint(
+					 "Raise max_worker_processes and restart the server.")));
 	short_of_processes = is_short;
 }
 
@@ -196,14 +197,14 @@ has_slot(const AjSlotView *slots, int nslots, int64 run_id)
 bool
 aj_dispatch(const AjSlotView *slots, int nslots)
 {
-	int			nworkers = count_workers(slots, nslots);
-	int			kept = 0;
-	bool		no_process = false;
+	int nworkers = count_workers(slots, nslots);
+	int kept = 0;
+	bool no_process = false;
 
 	read_queue();
 	for (int i = 0; i < nqueue; i++)
 	{
-		Given		given = GIVEN_NOT;
+		Given given = GIVEN_NOT;
 
 		CHECK_FOR_INTERRUPTS();
 		if (has_slot(slots, nslots, queue[i].run_id))
@@ -223,7 +224,7 @@ aj_dispatch(const AjSlotView *slots, int nslots)
 bool
 aj_dispatch_start_failed(int slot_index)
 {
-	pid_t		pid;
+	pid_t pid;
 
 	return handles[slot_index] != NULL &&
 		GetBackgroundWorkerPid(handles[slot_index], &pid) == BGWH_STOPPED;

@@ -14,4 +14,4 @@ extern bool aj_dispatch_is_active(int64 job_id);
 extern bool aj_dispatch(const AjSlotView *slots, int nslots);
 extern bool aj_dispatch_start_failed(int slot_index);
 
-#endif							/* AJ_PROCESS_DISPATCH_H */
+#endif /* AJ_PROCESS_DISPATCH_H */

@@ -41,12 +41,12 @@
 
 typedef struct DueJob
 {
-	int64		job_id;			/* hash key */
-	bool		planned;		/* in the heap */
+	int64 job_id; /* hash key */
+	bool planned; /* in the heap */
 	pairingheap_node node;
 	TimestampTz next_slot;
-	AjSchedule	schedule;
-	pg_tz	   *zone;
+	AjSchedule schedule;
+	pg_tz *zone;
 } DueJob;
 
 static HTAB *jobs = NULL;
@@ -67,7 +67,7 @@ compare_due(const pairingheap_node *a, const pairingheap_node *b, void *arg)
 void
 aj_due_reset(MemoryContext context)
 {
-	HASHCTL		control = {0};
+	HASHCTL control = {0};
 	MemoryContext saved;
 
 	MemoryContextReset(context);
@@ -103,7 +103,7 @@ plan_at(DueJob *job, TimestampTz slot)
 static void
 forget(int64 job_id)
 {
-	DueJob	   *job = hash_search(jobs, &job_id, HASH_FIND, NULL);
+	DueJob *job = hash_search(jobs, &job_id, HASH_FIND, NULL);
 
 	if (job == NULL)
 		return;
@@ -116,21 +116,27 @@ static bool
 read_schedule(const AjJobPlan *plan, AjSchedule *schedule, pg_tz **zone)
 {
 	AjScheduleError error;
-	char	   *text = aj_setting_try_expand(plan->schedule);
+	char *text = aj_setting_try_expand(plan->schedule);
 
 	if (text == NULL)
 	{
-		ereport(LOG,
-				(errmsg("job " INT64_FORMAT " is not scheduled: its schedule \"%s\" uses an unknown setting",
-						plan->job_id, plan->schedule)));
+		ereport(
+			LOG,
+			(errmsg(
+				"job " INT64_FORMAT
+				" is not scheduled: its schedule \"%s\" uses an unknown setting",
+				plan->job_id, plan->schedule)));
 		return false;
 	}
 	*zone = pg_tzset(plan->time_zone);
 	if (*zone != NULL && aj_schedule_parse(text, schedule, &error))
 		return true;
-	ereport(LOG,
-			(errmsg("job " INT64_FORMAT " is not scheduled: schedule \"%s\" in time zone \"%s\" can't be read",
-					plan->job_id, text, plan->time_zone)));
+	ereport(
+		LOG,
+		(errmsg(
+			"job " INT64_FORMAT
+			" is not scheduled: schedule \"%s\" in time zone \"%s\" can't be read",
+			plan->job_id, text, plan->time_zone)));
 	return false;
 }
 
@@ -155,9 +161,9 @@ first_slot(const AjJobPlan *plan, const AjSchedule *schedule, pg_tz *zone)
 static void
 load_plan(const AjJobPlan *plan)
 {
-	DueJob	   *job;
-	AjSchedule	schedule;
-	pg_tz	   *zone;
+	DueJob *job;
+	AjSchedule schedule;
+	pg_tz *zone;
 	TimestampTz slot = plan->next_slot;
 
 	if (!read_schedule(plan, &schedule, &zone))
@@ -182,8 +188,8 @@ load_plan(const AjJobPlan *plan)
 void
 aj_due_load(const int64 *job_ids, int njobs)
 {
-	AjJobPlan  *plans;
-	int			n;
+	AjJobPlan *plans;
+	int n;
 
 	if (job_ids != NULL && njobs == 0)
 		return;
@@ -205,8 +211,8 @@ aj_due_next(void)
 {
 	if (pairingheap_is_empty(heap))
 		return DT_NOEND;
-	return pairingheap_container(DueJob, node,
-								 pairingheap_first(heap))->next_slot;
+	return pairingheap_container(DueJob, node, pairingheap_first(heap))
+		->next_slot;
 }
 
 /* What follows a slot: the next one to come, and how many passed unseen. */
@@ -234,15 +240,15 @@ plan_after(const DueJob *job, TimestampTz now, AjFiredSlot *fired)
 }
 
 static int
-collect_due(TimestampTz now, bool (*is_active) (int64 job_id),
+collect_due(TimestampTz now, bool (*is_active)(int64 job_id),
 			AjFiredSlot *slots, DueJob **due)
 {
-	int			n = 0;
+	int n = 0;
 
 	while (n < MAX_FIRED && aj_due_next() <= now)
 	{
-		DueJob	   *job = pairingheap_container(DueJob, node,
-												pairingheap_first(heap));
+		DueJob *job =
+			pairingheap_container(DueJob, node, pairingheap_first(heap));
 
 		unplan(job);
 		due[n] = job;
@@ -262,12 +268,12 @@ collect_due(TimestampTz now, bool (*is_active) (int64 job_id),
  *		"is_active".  False if there was none.
  */
 bool
-aj_due_fire(TimestampTz now, bool (*is_active) (int64 job_id))
+aj_due_fire(TimestampTz now, bool (*is_active)(int64 job_id))
 {
 	AjFiredSlot *slots;
-	DueJob	  **due;
-	bool	   *claimed;
-	int			n;
+	DueJob **due;
+	bool *claimed;
+	int n;
 
 	if (aj_due_next() > now)
 		return false;
@@ -298,7 +304,7 @@ aj_due_fire(TimestampTz now, bool (*is_active) (int64 job_id))
 void
 aj_due_job_ended(int64 job_id, TimestampTz ended_at)
 {
-	DueJob	   *job = hash_search(jobs, &job_id, HASH_FIND, NULL);
+	DueJob *job = hash_search(jobs, &job_id, HASH_FIND, NULL);
 	TimestampTz next;
 
 	if (job == NULL || job->schedule.kind != AJ_SCHEDULE_AFTER ||

@@ -43,7 +43,7 @@
 
 #define RETRY_START_MS 5000
 #define START_TAKES_MS 10000
-#define INVALID_DATABASE (-2)	/* datconnlimit after an interrupted DROP */
+#define INVALID_DATABASE (-2) /* datconnlimit after an interrupted DROP */
 
 static bool short_of_processes = false;
 static bool short_of_entries = false;
@@ -53,11 +53,11 @@ static Oid *
 connectable_databases(int *n)
 {
 	MemoryContext context = CurrentMemoryContext;
-	Oid		   *oids = palloc(sizeof(Oid) * 64);
-	int			size = 64;
-	Relation	rel;
+	Oid *oids = palloc(sizeof(Oid) * 64);
+	int size = 64;
+	Relation rel;
 	TableScanDesc scan;
-	HeapTuple	tuple;
+	HeapTuple tuple;
 
 	*n = 0;
 	StartTransactionCommand();
@@ -88,18 +88,20 @@ connectable_databases(int *n)
 static void
 scan_databases(void)
 {
-	int			n;
-	Oid		   *oids = connectable_databases(&n);
-	bool		all_noted = true;
+	int n;
+	Oid *oids = connectable_databases(&n);
+	bool all_noted = true;
 
 	aj_databases_forget_missing(oids, n);
 	for (int i = 0; i < n; i++)
 		all_noted &= aj_databases_note(oids[i]);
 	if (!all_noted && !short_of_entries)
-		ereport(LOG,
-				(errmsg("pg_aggjobs can't look after all of %d databases", n),
-				 errhint("Raise aggjobs.max_databases, now %d, and restart the server.",
-						 aj_max_databases)));
+		ereport(
+			LOG,
+			(errmsg("pg_aggjobs can't look after all of %d databases", n),
+			 errhint(
+				 "Raise aggjobs.max_databases, now %d, and restart the server.",
+				 aj_max_databases)));
 	short_of_entries = !all_noted;
 	pfree(oids);
 }
@@ -108,30 +110,31 @@ static void
 start_failed(int index)
 {
 	if (!short_of_processes)
-		ereport(LOG,
-				(errmsg("could not start a scheduler: no background worker slot is free"),
-				 errhint("Raise max_worker_processes and restart the server.")));
+		ereport(
+			LOG,
+			(errmsg(
+				 "could not start a scheduler: no background worker slot is free"),
+			 errhint("Raise max_worker_processes and restart the server.")));
 	short_of_processes = true;
-	aj_databases_start_failed(index,
-							  TimestampTzPlusMilliseconds(aj_now(),
-														  RETRY_START_MS));
+	aj_databases_start_failed(
+		index, TimestampTzPlusMilliseconds(aj_now(), RETRY_START_MS));
 }
 
 /* Start the schedulers that are due; lowers *wake_at to the next one's time. */
 static void
 start_schedulers(TimestampTz *wake_at)
 {
-	int			index;
-	Oid			dboid;
+	int index;
+	Oid dboid;
 
 	while (aj_databases_next_start(aj_now(), &index, &dboid, wake_at))
 	{
-		char		name[BGW_MAXLEN];
+		char name[BGW_MAXLEN];
 
 		snprintf(name, sizeof(name), "pg_aggjobs scheduler for database %u",
 				 dboid);
-		if (!aj_process_start(name, "pg_aggjobs scheduler",
-							  "aj_scheduler_main", index, NULL))
+		if (!aj_process_start(name, "pg_aggjobs scheduler", "aj_scheduler_main",
+							  index, NULL))
 		{
 			start_failed(index);
 			continue;
@@ -166,9 +169,8 @@ aj_launcher_main(Datum argument)
 	aj_process_signals();
 	BackgroundWorkerInitializeConnection(NULL, NULL, 0);
 	aj_launcher_attach();
-	MemoryContextSwitchTo(AllocSetContextCreate(TopMemoryContext,
-												"pg_aggjobs launcher",
-												ALLOCSET_SMALL_SIZES));
+	MemoryContextSwitchTo(AllocSetContextCreate(
+		TopMemoryContext, "pg_aggjobs launcher", ALLOCSET_SMALL_SIZES));
 	pgstat_report_appname("pg_aggjobs launcher");
 	ereport(LOG, (errmsg("pg_aggjobs launcher started")));
 
@@ -182,8 +184,9 @@ aj_launcher_main(Datum argument)
 		if (aj_launcher_take_rescan() || now >= next_scan)
 		{
 			scan_databases();
-			next_scan = TimestampTzPlusMilliseconds(now,
-													(int64) aj_rescan_interval * 1000);
+			next_scan =
+				TimestampTzPlusMilliseconds(now,
+											(int64) aj_rescan_interval * 1000);
 		}
 		give_up_on_lost_starts();
 		wake_at = next_scan;
@@ -204,8 +207,8 @@ aj_launcher_register(void)
 			sizeof(worker.bgw_library_name));
 	strlcpy(worker.bgw_function_name, "aj_launcher_main",
 			sizeof(worker.bgw_function_name));
-	worker.bgw_flags = BGWORKER_SHMEM_ACCESS |
-		BGWORKER_BACKEND_DATABASE_CONNECTION;
+	worker.bgw_flags =
+		BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
 	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
 	worker.bgw_restart_time = 1;
 	RegisterBackgroundWorker(&worker);

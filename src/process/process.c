@@ -51,8 +51,8 @@ aj_process_wait(long milliseconds, const char *what)
 {
 	static uint32 events[4];
 	static const char *names[4];
-	int			events_mask = WL_LATCH_SET | WL_EXIT_ON_PM_DEATH;
-	int			i = 0;
+	int events_mask = WL_LATCH_SET | WL_EXIT_ON_PM_DEATH;
+	int i = 0;
 
 	while (i < (int) lengthof(names) - 1 && names[i] != NULL &&
 		   names[i] != what)
@@ -85,8 +85,8 @@ aj_process_start(const char *name, const char *type, const char *function,
 			sizeof(worker.bgw_library_name));
 	strlcpy(worker.bgw_function_name, function,
 			sizeof(worker.bgw_function_name));
-	worker.bgw_flags = BGWORKER_SHMEM_ACCESS |
-		BGWORKER_BACKEND_DATABASE_CONNECTION;
+	worker.bgw_flags =
+		BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
 	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
 	worker.bgw_restart_time = BGW_NEVER_RESTART;
 	worker.bgw_main_arg = Int32GetDatum(argument);

@@ -23,4 +23,4 @@ extern PGDLLEXPORT void aj_launcher_main(Datum argument);
 extern PGDLLEXPORT void aj_scheduler_main(Datum argument);
 extern PGDLLEXPORT void aj_worker_main(Datum argument);
 
-#endif							/* AJ_PROCESS_PROCESS_H */
+#endif /* AJ_PROCESS_PROCESS_H */

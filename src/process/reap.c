@@ -38,16 +38,16 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
-#define PRUNE_EVERY 20			/* ended runs of a job */
-#define PRUNE_ROWS 100			/* at a time */
+#define PRUNE_EVERY 20 /* ended runs of a job */
+#define PRUNE_ROWS 100 /* at a time */
 #define PRUNE_OLD_EVERY_MS (60 * 60 * 1000)
 #define STARTED_LATE_MS 10000
 #define ESCALATE_EVERY_MS 1000
 
 typedef struct Ended
 {
-	int64		job_id;			/* hash key */
-	int			runs;
+	int64 job_id; /* hash key */
+	int runs;
 } Ended;
 
 static HTAB *ended = NULL;
@@ -57,7 +57,7 @@ static TimestampTz next_prune_old = 0;
 void
 aj_reap_init(MemoryContext context)
 {
-	HASHCTL		control = {0};
+	HASHCTL control = {0};
 
 	control.keysize = sizeof(int64);
 	control.entrysize = sizeof(Ended);
@@ -70,10 +70,10 @@ aj_reap_init(MemoryContext context)
 static void
 store_lines(int index)
 {
-	AjLogRing  *ring = &aj_segment()->slots[index].log;
-	AjLogLine  *line = palloc(sizeof(AjLogLine));
-	uint64		position = 0;
-	uint64		next;
+	AjLogRing *ring = &aj_segment()->slots[index].log;
+	AjLogLine *line = palloc(sizeof(AjLogLine));
+	uint64 position = 0;
+	uint64 next;
 
 	aj_tx_begin("store log lines");
 	while ((next = aj_logring_get(ring, position, line)) != position)
@@ -105,14 +105,16 @@ describe_end(const AjSlotView *slot, AjRunEnd *end)
 	if (slot->stop == AJ_STOP_TIMEOUT)
 	{
 		end->status = "timed_out";
-		end->note = "over the time limit of the job; the worker had to be ended";
+		end->note =
+			"over the time limit of the job; the worker had to be ended";
 	}
 	else if (slot->stop == AJ_STOP_CANCEL || slot->stop == AJ_STOP_LEAVE)
 		end->status = "cancelled";
 	else if (slot->fatal_sqlstate == ERRCODE_ADMIN_SHUTDOWN)
 	{
 		end->status = "cancelled";
-		end->note = "the worker was ended by pg_terminate_backend() or a shutdown";
+		end->note =
+			"the worker was ended by pg_terminate_backend() or a shutdown";
 	}
 	else if (slot->fatal_sqlstate != 0)
 	{
@@ -133,7 +135,7 @@ describe_end(const AjSlotView *slot, AjRunEnd *end)
 static void
 finish_for_worker(const AjSlotView *slot)
 {
-	AjRunEnd	end = {0};
+	AjRunEnd end = {0};
 
 	describe_end(slot, &end);
 	aj_tx_begin("end a run");
@@ -145,8 +147,8 @@ finish_for_worker(const AjSlotView *slot)
 static void
 job_ended(int64 job_id)
 {
-	Ended	   *entry;
-	bool		found;
+	Ended *entry;
+	bool found;
 
 	entry = hash_search(ended, &job_id, HASH_ENTER, &found);
 	entry->runs = found ? entry->runs + 1 : 1;
@@ -184,7 +186,7 @@ is_stillborn(const AjSlotView *slot)
 bool
 aj_reap_ends(const AjSlotView *slots, int nslots)
 {
-	bool		any = false;
+	bool any = false;
 
 	for (int i = 0; i < nslots; i++)
 	{
@@ -241,10 +243,10 @@ aj_reap_limits(const AjSlotView *slots, int nslots, TimestampTz now)
 static void
 prune_job(int64 job_id)
 {
-	AjJob	   *job;
-	int			keep_successes = aj_keep_successes;
-	int			keep_failures = aj_keep_failures;
-	int			gone;
+	AjJob *job;
+	int keep_successes = aj_keep_successes;
+	int keep_failures = aj_keep_failures;
+	int gone;
 
 	do
 	{
@@ -255,8 +257,7 @@ prune_job(int64 job_id)
 			keep_successes = job->keep_successes;
 		if (job != NULL && job->keep_failures >= 0)
 			keep_failures = job->keep_failures;
-		gone = aj_runs_prune(job_id, keep_successes, keep_failures,
-							 PRUNE_ROWS);
+		gone = aj_runs_prune(job_id, keep_successes, keep_failures, PRUNE_ROWS);
 		aj_tx_commit();
 	} while (gone >= PRUNE_ROWS);
 }
@@ -264,7 +265,7 @@ prune_job(int64 job_id)
 static void
 prune_old(void)
 {
-	int			gone;
+	int gone;
 
 	do
 	{
@@ -280,14 +281,14 @@ static int
 jobs_to_prune(int64 **due)
 {
 	HASH_SEQ_STATUS scan;
-	Ended	   *entry;
-	int			n = 0;
+	Ended *entry;
+	int n = 0;
 
 	*due = palloc(sizeof(int64) * (Size) (hash_get_num_entries(ended) + 1));
 	hash_seq_init(&scan, ended);
 	while ((entry = hash_seq_search(&scan)) != NULL)
 	{
-		int64		job_id = entry->job_id;
+		int64 job_id = entry->job_id;
 
 		if (entry->runs < PRUNE_EVERY)
 			continue;
@@ -306,8 +307,8 @@ jobs_to_prune(int64 **due)
 void
 aj_reap_prune(TimestampTz now)
 {
-	int64	   *due;
-	int			n = jobs_to_prune(&due);
+	int64 *due;
+	int n = jobs_to_prune(&due);
 
 	for (int i = 0; i < n; i++)
 		prune_job(due[i]);

@@ -15,4 +15,4 @@ extern TimestampTz aj_reap_limits(const AjSlotView *slots, int nslots,
 								  TimestampTz now);
 extern void aj_reap_prune(TimestampTz now);
 
-#endif							/* AJ_PROCESS_REAP_H */
+#endif /* AJ_PROCESS_REAP_H */

@@ -52,7 +52,7 @@
 #define RETRY_SHORTAGE_MS 1000
 #define STORE_LOGS_EVERY_MS 200
 
-static int	entry = -1;			/* ours in shmem/databases.c */
+static int entry = -1; /* ours in shmem/databases.c */
 static AjDatabaseState state_after = AJ_DATABASE_WANTED;
 static MemoryContext jobs_context;
 static MemoryContext pass_context;
@@ -70,7 +70,7 @@ at_exit(int code, Datum argument)
 static bool
 extension_exists(void)
 {
-	bool		exists;
+	bool exists;
 
 	aj_tx_begin("look for the extension");
 	exists = get_extension_oid("pg_aggjobs", true) != InvalidOid;
@@ -96,9 +96,9 @@ load_everything(void)
 static void
 answer_wake_ups(void)
 {
-	int64		jobs[AJ_CHANGED_JOBS];
-	int			njobs;
-	uint32		wake = aj_databases_take_wake(entry, jobs, &njobs);
+	int64 jobs[AJ_CHANGED_JOBS];
+	int njobs;
+	uint32 wake = aj_databases_take_wake(entry, jobs, &njobs);
 
 	if (must_load)
 		load_everything();
@@ -135,7 +135,7 @@ pass(void)
 {
 	TimestampTz now = aj_now();
 	TimestampTz wake_at;
-	int			nslots;
+	int nslots;
 
 	answer_wake_ups();
 	nslots = aj_slots_look(MyDatabaseId, slots);
@@ -162,7 +162,7 @@ pass(void)
 static int64
 pause_ms(int errors)
 {
-	int64		pause = FIRST_PAUSE_MS;
+	int64 pause = FIRST_PAUSE_MS;
 
 	for (int i = 1; i < errors && pause < LONGEST_PAUSE_MS; i++)
 		pause *= 2;
@@ -206,8 +206,9 @@ initialize(void)
 										 ALLOCSET_DEFAULT_SIZES);
 	pass_context = AllocSetContextCreate(context, "pg_aggjobs pass",
 										 ALLOCSET_DEFAULT_SIZES);
-	slots = MemoryContextAlloc(context, sizeof(AjSlotView) *
-							   (Size) aj_segment()->nslots);
+	slots =
+		MemoryContextAlloc(context,
+						   sizeof(AjSlotView) * (Size) aj_segment()->nslots);
 	aj_due_reset(jobs_context);
 	aj_dispatch_init(context);
 	aj_reap_init(context);
@@ -217,8 +218,9 @@ static void
 wait_until(TimestampTz wake_at, bool paused)
 {
 	do
-		aj_process_wait(wake_at == DT_NOEND ? -1 :
-						aj_milliseconds_until(wake_at), "AggjobsScheduler");
+		aj_process_wait(wake_at == DT_NOEND ? -1
+											: aj_milliseconds_until(wake_at),
+						"AggjobsScheduler");
 	while (paused && aj_now() < wake_at && !aj_databases_held(entry));
 }
 
@@ -230,8 +232,8 @@ wait_until(TimestampTz wake_at, bool paused)
 void
 aj_scheduler_main(Datum argument)
 {
-	Oid			dboid;
-	int			errors = 0;
+	Oid dboid;
+	int errors = 0;
 
 	aj_process_signals();
 	entry = DatumGetInt32(argument);

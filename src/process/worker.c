@@ -45,7 +45,7 @@ static void
 at_exit(int code, Datum argument)
 {
 	const char *message;
-	int			sqlstate = aj_log_capture_fatal(&message);
+	int sqlstate = aj_log_capture_fatal(&message);
 
 	aj_slots_leave(DatumGetInt32(argument), sqlstate, message);
 	aj_slots_tell_run_ended();
@@ -67,7 +67,7 @@ reset_session(void)
 static bool
 has_grown(void)
 {
-	Size		used = MemoryContextMemAllocated(TopMemoryContext, true);
+	Size used = MemoryContextMemAllocated(TopMemoryContext, true);
 
 	return used > (Size) aj_worker_max_memory * 1024;
 }
@@ -92,7 +92,7 @@ wait_for_run(int slot)
 static bool
 do_run(int slot)
 {
-	int64		run_id = aj_slots_take_run(slot, aj_now());
+	int64 run_id = aj_slots_take_run(slot, aj_now());
 
 	if (run_id == 0)
 		return false;
@@ -108,10 +108,10 @@ do_run(int slot)
 void
 aj_worker_main(Datum argument)
 {
-	int			slot = DatumGetInt32(argument);
-	Oid			dboid;
-	Oid			owner;
-	int			runs = 0;
+	int slot = DatumGetInt32(argument);
+	Oid dboid;
+	Oid owner;
+	int runs = 0;
 
 	aj_process_signals();
 	if (!aj_slots_attach(slot, &dboid, &owner))

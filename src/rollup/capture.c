@@ -47,12 +47,12 @@ PG_FUNCTION_INFO_V1(aggjobs_capture_truncate);
 
 typedef struct Source
 {
-	Oid			relid;
+	Oid relid;
 	struct Source *next;
-	HTAB	   *hours;			/* set of int64; NULL once there are too many */
-	int64		first;			/* least and greatest hour written */
-	int64		last;
-	bool		everything;		/* TRUNCATE */
+	HTAB *hours; /* set of int64; NULL once there are too many */
+	int64 first; /* least and greatest hour written */
+	int64 last;
+	bool everything; /* TRUNCATE */
 } Source;
 
 static Source *sources = NULL;
@@ -68,7 +68,7 @@ hour_of(TimestampTz t)
 static Source *
 find_source(Oid relid)
 {
-	Source	   *source;
+	Source *source;
 
 	for (source = sources; source != NULL; source = source->next)
 		if (source->relid == relid)
@@ -86,7 +86,7 @@ find_source(Oid relid)
 static HTAB *
 make_hour_set(void)
 {
-	HASHCTL		control = {0};
+	HASHCTL control = {0};
 
 	control.keysize = sizeof(int64);
 	control.entrysize = sizeof(int64);
@@ -98,7 +98,7 @@ make_hour_set(void)
 static void
 note_hour(Source *source, int64 hour)
 {
-	bool		is_first = source->first > source->last;
+	bool is_first = source->first > source->last;
 
 	if (source->first == hour && source->last == hour)
 		return;
@@ -120,8 +120,8 @@ note_hour(Source *source, int64 hour)
 static void
 note_row(Source *source, HeapTuple row, int column, TupleDesc desc)
 {
-	bool		isnull;
-	Datum		value = heap_getattr(row, column, desc, &isnull);
+	bool isnull;
+	Datum value = heap_getattr(row, column, desc, &isnull);
 
 	if (!isnull && !TIMESTAMP_NOT_FINITE(DatumGetTimestampTz(value)))
 		note_hour(source, hour_of(DatumGetTimestampTz(value)));
@@ -131,25 +131,30 @@ note_row(Source *source, HeapTuple row, int column, TupleDesc desc)
 static int
 time_column(const TriggerData *trigger)
 {
-	Relation	rel = trigger->tg_relation;
+	Relation rel = trigger->tg_relation;
 	const char *name;
-	AttrNumber	column;
+	AttrNumber column;
 
 	if (trigger->tg_trigger->tgnargs != 1)
-		ereport(ERROR,
-				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-				 errmsg("trigger \"%s\" must name the time column as its one argument",
-						trigger->tg_trigger->tgname)));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+			 errmsg(
+				 "trigger \"%s\" must name the time column as its one argument",
+				 trigger->tg_trigger->tgname)));
 	name = trigger->tg_trigger->tgargs[0];
 	column = get_attnum(RelationGetRelid(rel), name);
 	if (column <= 0 ||
-		TupleDescAttr(RelationGetDescr(rel), column - 1)->atttypid != TIMESTAMPTZOID)
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_COLUMN),
-				 errmsg("column \"%s\" of type timestamptz does not exist in \"%s\"",
-						name, RelationGetRelationName(rel)),
-				 errdetail("Trigger \"%s\" needs it to note what was written.",
-						   trigger->tg_trigger->tgname)));
+		TupleDescAttr(RelationGetDescr(rel), column - 1)->atttypid !=
+			TIMESTAMPTZOID)
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_UNDEFINED_COLUMN),
+			 errmsg(
+				 "column \"%s\" of type timestamptz does not exist in \"%s\"",
+				 name, RelationGetRelationName(rel)),
+			 errdetail("Trigger \"%s\" needs it to note what was written.",
+					   trigger->tg_trigger->tgname)));
 	return column;
 }
 
@@ -173,16 +178,15 @@ Datum
 aggjobs_capture_row(PG_FUNCTION_ARGS)
 {
 	TriggerData *trigger = check_trigger(fcinfo);
-	TupleDesc	desc = RelationGetDescr(trigger->tg_relation);
-	Source	   *source;
-	int			column;
+	TupleDesc desc = RelationGetDescr(trigger->tg_relation);
+	Source *source;
+	int column;
 
 	if (suspended)
 		PG_RETURN_POINTER(NULL);
 	if (fcinfo->flinfo->fn_extra == NULL)
 	{
-		int		   *found = MemoryContextAlloc(fcinfo->flinfo->fn_mcxt,
-											   sizeof(int));
+		int *found = MemoryContextAlloc(fcinfo->flinfo->fn_mcxt, sizeof(int));
 
 		*found = time_column(trigger);
 		fcinfo->flinfo->fn_extra = found;
@@ -212,8 +216,8 @@ aggjobs_capture_truncate(PG_FUNCTION_ARGS)
 static int
 compare_hours(const void *a, const void *b)
 {
-	int64		x = *(const int64 *) a;
-	int64		y = *(const int64 *) b;
+	int64 x = *(const int64 *) a;
+	int64 y = *(const int64 *) b;
 
 	return (x > y) - (x < y);
 }
@@ -229,11 +233,11 @@ static void
 append_hour_set(const Source *source)
 {
 	HASH_SEQ_STATUS scan;
-	int64	   *entry;
-	long		n = 0;
-	int64	   *hours = palloc(sizeof(int64) *
-							   (Size) hash_get_num_entries(source->hours));
-	int64		first;
+	int64 *entry;
+	long n = 0;
+	int64 *hours =
+		palloc(sizeof(int64) * (Size) hash_get_num_entries(source->hours));
+	int64 first;
 
 	hash_seq_init(&scan, source->hours);
 	while ((entry = hash_seq_search(&scan)) != NULL)
@@ -270,7 +274,7 @@ append_source(const Source *source)
 static void
 append_all(void)
 {
-	Oid			schema = get_namespace_oid("aggjobs", true);
+	Oid schema = get_namespace_oid("aggjobs", true);
 
 	/* The extension itself may have been dropped by this transaction. */
 	if (schema == InvalidOid ||

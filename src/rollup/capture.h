@@ -11,4 +11,4 @@ extern void aj_capture_register(void);
 extern void aj_capture_suspend(void);
 extern void aj_capture_resume(void);
 
-#endif							/* AJ_ROLLUP_CAPTURE_H */
+#endif /* AJ_ROLLUP_CAPTURE_H */

@@ -45,8 +45,8 @@ static char *
 insert_columns(const AjRollup *rollup)
 {
 	MemoryContext context = CurrentMemoryContext;
-	AjSpi		spi;
-	char	   *columns;
+	AjSpi spi;
+	char *columns;
 
 	aj_spi_open(&spi, AJ_RIGHTS_CALLER);
 	(void) aj_spi_run("SELECT string_agg(quote_ident(a.attname), ', '"
@@ -66,20 +66,20 @@ insert_columns(const AjRollup *rollup)
 static bool
 cut_to_source(const AjRollup *rollup, AjRange *range)
 {
-	AjSpi		spi;
-	char	   *sql;
-	bool		some;
+	AjSpi spi;
+	char *sql;
+	bool some;
 
 	if (!TIMESTAMP_NOT_FINITE(range->from) && !TIMESTAMP_NOT_FINITE(range->to))
 		return true;
-	sql = psprintf("SELECT min(s.%s), max(s.%s) FROM %s s WHERE isfinite(s.%s)"
-				   " AND s.%s >= $1 AND s.%s < $2",
-				   rollup->time_column, rollup->time_column,
-				   rollup->source_name, rollup->time_column,
-				   rollup->time_column, rollup->time_column);
+	sql =
+		psprintf("SELECT min(s.%s), max(s.%s) FROM %s s WHERE isfinite(s.%s)"
+				 " AND s.%s >= $1 AND s.%s < $2",
+				 rollup->time_column, rollup->time_column, rollup->source_name,
+				 rollup->time_column, rollup->time_column, rollup->time_column);
 	aj_spi_open(&spi, AJ_RIGHTS_CALLER);
-	(void) aj_spi_run_once(sql, AJ_ARGS(aj_arg_time(range->from),
-										aj_arg_time(range->to)));
+	(void) aj_spi_run_once(
+		sql, AJ_ARGS(aj_arg_time(range->from), aj_arg_time(range->to)));
 	some = !aj_spi_isnull(0, 1);
 	if (some)
 	{
@@ -97,27 +97,26 @@ cut_to_source(const AjRollup *rollup, AjRange *range)
 static void
 compute(const AjRollup *rollup, AjRange range, AjRefresh *refresh)
 {
-	AjSpi		spi;
-	char	   *delete_sql;
-	char	   *insert_sql;
+	AjSpi spi;
+	char *delete_sql;
+	char *insert_sql;
 
 	delete_sql = psprintf("DELETE FROM %s t WHERE t.bucket >= $1"
-						  " AND t.bucket < $2", rollup->target_name);
+						  " AND t.bucket < $2",
+						  rollup->target_name);
 	insert_sql = psprintf("INSERT INTO %s (%s) %s", rollup->target_name,
 						  insert_columns(rollup), rollup->query);
 
 	aj_spi_open(&spi, AJ_RIGHTS_CALLER);
-	refresh->rows_deleted += (int64)
-		aj_spi_run_once(delete_sql, AJ_ARGS(aj_arg_time(range.from),
-											aj_arg_time(range.to)));
+	refresh->rows_deleted += (int64) aj_spi_run_once(
+		delete_sql, AJ_ARGS(aj_arg_time(range.from), aj_arg_time(range.to)));
 	aj_spi_close(&spi);
 
 	if (!cut_to_source(rollup, &range))
 		return;
 	aj_spi_open(&spi, AJ_RIGHTS_CALLER);
-	refresh->rows_written += (int64)
-		aj_spi_run_once(insert_sql, AJ_ARGS(aj_arg_time(range.from),
-											aj_arg_time(range.to)));
+	refresh->rows_written += (int64) aj_spi_run_once(
+		insert_sql, AJ_ARGS(aj_arg_time(range.from), aj_arg_time(range.to)));
 	aj_spi_close(&spi);
 }
 
@@ -129,10 +128,11 @@ refresh_range(const AjRollup *rollup, AjRange range, AjRefresh *refresh)
 	aj_stale_take(rollup->rollup_id, range);
 	compute(rollup, range, refresh);
 	aj_stale_add_parents(rollup->rollup_id, range);
-	refresh->computed.from = refresh->ranges == 0 ? range.from :
-		Min(refresh->computed.from, range.from);
-	refresh->computed.to = refresh->ranges == 0 ? range.to :
-		Max(refresh->computed.to, range.to);
+	refresh->computed.from = refresh->ranges == 0
+		? range.from
+		: Min(refresh->computed.from, range.from);
+	refresh->computed.to =
+		refresh->ranges == 0 ? range.to : Max(refresh->computed.to, range.to);
 	refresh->ranges++;
 }
 
@@ -140,10 +140,10 @@ refresh_range(const AjRollup *rollup, AjRange range, AjRefresh *refresh)
 static AjRange
 closed_range(const AjRollup *rollup, TimestampTz now)
 {
-	AjRange		closed;
+	AjRange closed;
 
-	closed.from = rollup->frozen_before == AJ_NO_TIME ?
-		DT_NOBEGIN : rollup->frozen_before;
+	closed.from = rollup->frozen_before == AJ_NO_TIME ? DT_NOBEGIN
+													  : rollup->frozen_before;
 	closed.to = aj_rollup_bucket(rollup, now).from;
 	return closed;
 }
@@ -152,8 +152,8 @@ closed_range(const AjRollup *rollup, TimestampTz now)
 static void
 drop_frozen(const AjRollup *rollup)
 {
-	AjRange		frozen = {DT_NOBEGIN, rollup->frozen_before};
-	int			n;
+	AjRange frozen = {DT_NOBEGIN, rollup->frozen_before};
+	int n;
 
 	if (rollup->frozen_before == AJ_NO_TIME)
 		return;
@@ -161,18 +161,20 @@ drop_frozen(const AjRollup *rollup)
 	if (n == 0)
 		return;
 	aj_stale_take(rollup->rollup_id, frozen);
-	ereport(NOTICE,
-			(errmsg("rollup \"%s\": %d ranges were written after their raw rows had been retired",
-					rollup->name, n),
-			 errdetail("Buckets that were retired keep what they have.")));
+	ereport(
+		NOTICE,
+		(errmsg(
+			 "rollup \"%s\": %d ranges were written after their raw rows had been retired",
+			 rollup->name, n),
+		 errdetail("Buckets that were retired keep what they have.")));
 }
 
 static void
 refresh_due(AjRollup *rollup, AjRefresh *refresh)
 {
-	AjRange		closed;
-	AjRange    *ranges;
-	int			n;
+	AjRange closed;
+	AjRange *ranges;
+	int n;
 
 	if (rollup->source_rollup == 0)
 		(void) aj_change_absorb(rollup->source);
@@ -192,12 +194,14 @@ refresh_at(AjRollup *rollup, AjRange range, AjRefresh *refresh)
 {
 	if (rollup->frozen_before != AJ_NO_TIME &&
 		range.from < rollup->frozen_before)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("rollup \"%s\" is frozen before %s", rollup->name,
-						timestamptz_to_str(rollup->frozen_before)),
-				 errdetail("The raw rows of the bucket that begins at %s were retired, so computing it again would lose it.",
-						   timestamptz_to_str(range.from))));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("rollup \"%s\" is frozen before %s", rollup->name,
+					timestamptz_to_str(rollup->frozen_before)),
+			 errdetail(
+				 "The raw rows of the bucket that begins at %s were retired, so computing it again would lose it.",
+				 timestamptz_to_str(range.from))));
 	if (rollup->source_rollup == 0)
 		(void) aj_change_absorb(rollup->source);
 	commit_so_far(refresh);
@@ -210,8 +214,8 @@ static void
 refresh_source(const AjRollup *rollup, const AjRange *range,
 			   const AjRefresh *parent)
 {
-	AjRollup   *child;
-	AjRefresh	refresh = *parent;
+	AjRollup *child;
+	AjRefresh refresh = *parent;
 
 	if (rollup->source_rollup == 0)
 		return;
@@ -237,7 +241,7 @@ refresh_source(const AjRollup *rollup, const AjRange *range,
 void
 aj_refresh(AjRollup *rollup, AjRefresh *refresh)
 {
-	AjRange		range;
+	AjRange range;
 
 	refresh->ranges = 0;
 	refresh->rows_deleted = 0;
@@ -256,7 +260,7 @@ aj_refresh(AjRollup *rollup, AjRefresh *refresh)
 static void
 tell_range(const AjRollup *rollup, AjRange range)
 {
-	char	   *from = pstrdup(timestamptz_to_str(range.from));
+	char *from = pstrdup(timestamptz_to_str(range.from));
 
 	ereport(NOTICE,
 			(errmsg("rollup \"%s\" would compute the %ss from %s to before %s",
@@ -271,18 +275,20 @@ tell_range(const AjRollup *rollup, AjRange range)
 void
 aj_refresh_plan(AjRollup *rollup, const AjRefresh *refresh)
 {
-	AjRange    *ranges;
-	int			n;
+	AjRange *ranges;
+	int n;
 
 	if (rollup->source_rollup != 0)
 	{
-		AjRollup   *child = aj_rollup_get(rollup->source_rollup);
+		AjRollup *child = aj_rollup_get(rollup->source_rollup);
 
 		aj_refresh_plan(child, refresh);
 		if (refresh->at == AJ_NO_TIME)
-			ereport(NOTICE,
-					(errmsg("rollup \"%s\" would compute the %ss that these changes of \"%s\" fall into",
-							rollup->name, rollup->unit, child->name)));
+			ereport(
+				NOTICE,
+				(errmsg(
+					"rollup \"%s\" would compute the %ss that these changes of \"%s\" fall into",
+					rollup->name, rollup->unit, child->name)));
 	}
 	if (refresh->at != AJ_NO_TIME)
 	{
@@ -294,6 +300,5 @@ aj_refresh_plan(AjRollup *rollup, const AjRefresh *refresh)
 		tell_range(rollup, ranges[i]);
 	if (n == 0 && rollup->source_rollup == 0)
 		ereport(NOTICE,
-				(errmsg("rollup \"%s\" has nothing to compute",
-						rollup->name)));
+				(errmsg("rollup \"%s\" has nothing to compute", rollup->name)));
 }

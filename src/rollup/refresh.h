@@ -9,25 +9,25 @@
 #include "catalog/rollup.h"
 
 /* Ends one transaction and begins the next; NULL where that can't be done. */
-typedef void (*AjCommit) (void *arg);
+typedef void (*AjCommit)(void *arg);
 
 typedef struct AjRefresh
 {
 	/* in */
-	TimestampTz now;			/* buckets that end later are open */
-	TimestampTz at;				/* compute the bucket of this instant; or
+	TimestampTz now; /* buckets that end later are open */
+	TimestampTz at;	 /* compute the bucket of this instant; or
 								 * AJ_NO_TIME: what is due */
-	AjCommit	commit;
-	void	   *commit_arg;
+	AjCommit commit;
+	void *commit_arg;
 
 	/* out */
-	int			ranges;
-	int64		rows_deleted;
-	int64		rows_written;
-	AjRange		computed;		/* from the first to the last */
+	int ranges;
+	int64 rows_deleted;
+	int64 rows_written;
+	AjRange computed; /* from the first to the last */
 } AjRefresh;
 
 extern void aj_refresh(AjRollup *rollup, AjRefresh *refresh);
 extern void aj_refresh_plan(AjRollup *rollup, const AjRefresh *refresh);
 
-#endif							/* AJ_ROLLUP_REFRESH_H */
+#endif /* AJ_ROLLUP_REFRESH_H */

@@ -32,21 +32,21 @@
 static char *
 qualified_name(Oid table)
 {
-	return quote_qualified_identifier(get_namespace_name(get_rel_namespace(table)),
-									  get_rel_name(table));
+	return quote_qualified_identifier(
+		get_namespace_name(get_rel_namespace(table)), get_rel_name(table));
 }
 
 static int64
 delete_batch(const char *sql, TimestampTz limit)
 {
-	AjSpi		spi;
-	uint64		rows;
+	AjSpi spi;
+	uint64 rows;
 
 	CHECK_FOR_INTERRUPTS();
 	aj_capture_suspend();
 	aj_spi_open(&spi, AJ_RIGHTS_CALLER);
-	rows = aj_spi_run_once(sql, AJ_ARGS(aj_arg_time(limit),
-										aj_arg_int8(BATCH)));
+	rows =
+		aj_spi_run_once(sql, AJ_ARGS(aj_arg_time(limit), aj_arg_int8(BATCH)));
 	aj_spi_close(&spi);
 	aj_capture_resume();
 	return (int64) rows;
@@ -62,10 +62,10 @@ delete_batch(const char *sql, TimestampTz limit)
 void
 aj_retire(AjRetire *retire)
 {
-	char	   *table = qualified_name(retire->table);
+	char *table = qualified_name(retire->table);
 	const char *column = quote_identifier(retire->time_column);
-	char	   *sql;
-	int64		rows;
+	char *sql;
+	int64 rows;
 
 	sql = psprintf("DELETE FROM %s WHERE ctid = ANY (ARRAY(SELECT t.ctid"
 				   " FROM %s t WHERE t.%s < $1 LIMIT $2))",
@@ -88,9 +88,9 @@ aj_retire(AjRetire *retire)
 int64
 aj_retire_plan(AjRetire *retire)
 {
-	AjSpi		spi;
-	char	   *sql;
-	int64		rows;
+	AjSpi spi;
+	char *sql;
+	int64 rows;
 
 	retire->limit = aj_rollup_retire_limit(retire->table, retire->before);
 	if (retire->limit == AJ_NO_TIME)

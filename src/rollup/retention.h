@@ -11,18 +11,18 @@
 typedef struct AjRetire
 {
 	/* in */
-	Oid			table;
-	const char *time_column;	/* not quoted */
+	Oid table;
+	const char *time_column; /* not quoted */
 	TimestampTz before;
-	AjCommit	commit;
-	void	   *commit_arg;
+	AjCommit commit;
+	void *commit_arg;
 
 	/* out */
-	TimestampTz limit;			/* AJ_NO_TIME: nothing might go */
-	int64		rows;
+	TimestampTz limit; /* AJ_NO_TIME: nothing might go */
+	int64 rows;
 } AjRetire;
 
 extern void aj_retire(AjRetire *retire);
 extern int64 aj_retire_plan(AjRetire *retire);
 
-#endif							/* AJ_ROLLUP_RETENTION_H */
+#endif /* AJ_ROLLUP_RETENTION_H */

@@ -57,13 +57,16 @@ static const NodeTag bare_statements[] = {
 static char *
 command_text(const Jsonb *step)
 {
-	char	   *text = aj_json_text_field(step, "command");
+	char *text = aj_json_text_field(step, "command");
 
 	if (text == NULL || text[strspn(text, " \t\r\n;")] == '\0')
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("a step of kind \"command\" needs the key \"command\" with SQL text"),
-				 errhint("Write {\"kind\": \"command\", \"command\": \"SELECT 1\"}.")));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg(
+				 "a step of kind \"command\" needs the key \"command\" with SQL text"),
+			 errhint(
+				 "Write {\"kind\": \"command\", \"command\": \"SELECT 1\"}.")));
 	return text;
 }
 
@@ -84,25 +87,27 @@ is_bare_statement(Node *statement)
 static List *
 parse(const char *text)
 {
-	List	   *statements = pg_parse_query(text);
-	ListCell   *cell;
+	List *statements = pg_parse_query(text);
+	ListCell *cell;
 
 	if (statements == NIL)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("command contains no statement"),
 				 errdetail("The command is: %s", aj_clip(text))));
-	foreach(cell, statements)
+	foreach (cell, statements)
 	{
-		Node	   *statement = lfirst_node(RawStmt, cell)->stmt;
+		Node *statement = lfirst_node(RawStmt, cell)->stmt;
 
 		if (!IsA(statement, TransactionStmt))
 			continue;
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("%s is not allowed in the command of a job",
-						GetCommandTagName(CreateCommandTag(statement))),
-				 errhint("The statements of a command are one transaction already; to commit in between, CALL a procedure.")));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+			 errmsg("%s is not allowed in the command of a job",
+					GetCommandTagName(CreateCommandTag(statement))),
+			 errhint(
+				 "The statements of a command are one transaction already; to commit in between, CALL a procedure.")));
 	}
 	return statements;
 }
@@ -116,7 +121,7 @@ check(const Jsonb *step)
 static bool
 is_bare(const Jsonb *step)
 {
-	List	   *statements = parse(command_text(step));
+	List *statements = parse(command_text(step));
 
 	return list_length(statements) == 1 &&
 		is_bare_statement(linitial_node(RawStmt, statements)->stmt);
@@ -131,8 +136,8 @@ plan(const Jsonb *step, const AjStepHost *host)
 static List *
 plan_statement(RawStmt *statement, const char *text)
 {
-	bool		snapshot_needed = analyze_requires_snapshot(statement);
-	List	   *plans;
+	bool snapshot_needed = analyze_requires_snapshot(statement);
+	List *plans;
 
 	if (snapshot_needed)
 		PushActiveSnapshot(GetTransactionSnapshot());
@@ -147,9 +152,9 @@ plan_statement(RawStmt *statement, const char *text)
 static void
 run_statement(RawStmt *statement, const char *text, QueryCompletion *done)
 {
-	CommandTag	tag = CreateCommandTag(statement->stmt);
-	List	   *plans = plan_statement(statement, text);
-	Portal		portal = CreatePortal("", true, true);
+	CommandTag tag = CreateCommandTag(statement->stmt);
+	List *plans = plan_statement(statement, text);
+	Portal portal = CreatePortal("", true, true);
 
 	CHECK_FOR_INTERRUPTS();
 	portal->visible = false;
@@ -163,19 +168,20 @@ run_statement(RawStmt *statement, const char *text, QueryCompletion *done)
 static int64
 rows_of(const QueryCompletion *done)
 {
-	return command_tag_display_rowcount(done->commandTag) ?
-		(int64) done->nprocessed : 0;
+	return command_tag_display_rowcount(done->commandTag)
+		? (int64) done->nprocessed
+		: 0;
 }
 
 static void
 run_in_worker(const char *text, AjStepHost *host, AjJson *result)
 {
-	List	   *statements = parse(text);
+	List *statements = parse(text);
 	QueryCompletion done;
-	int64		rows = 0;
-	ListCell   *cell;
+	int64 rows = 0;
+	ListCell *cell;
 
-	foreach(cell, statements)
+	foreach (cell, statements)
 	{
 		InitializeQueryCompletion(&done);
 		run_statement(lfirst_node(RawStmt, cell), text, &done);
@@ -193,8 +199,8 @@ run_in_worker(const char *text, AjStepHost *host, AjJson *result)
 static void
 run_in_session(const char *text, AjStepHost *host, AjJson *result)
 {
-	AjSpi		spi;
-	int64		rows;
+	AjSpi spi;
+	int64 rows;
 
 	aj_spi_open(&spi, AJ_RIGHTS_SESSION);
 	rows = (int64) aj_spi_run_command(text);
@@ -206,7 +212,7 @@ run_in_session(const char *text, AjStepHost *host, AjJson *result)
 static void
 run(const Jsonb *step, AjStepHost *host, AjJson *result)
 {
-	char	   *text = command_text(step);
+	char *text = command_text(step);
 
 	if (host->in_worker)
 		run_in_worker(text, host, result);

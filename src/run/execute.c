@@ -30,9 +30,9 @@ TimestampTz
 aj_execute_deadline(const AjJob *job, TimestampTz start)
 {
 	if (job->timeout != NULL)
-		return DatumGetTimestampTz(DirectFunctionCall2(timestamptz_pl_interval,
-													   TimestampTzGetDatum(start),
-													   IntervalPGetDatum(job->timeout)));
+		return DatumGetTimestampTz(DirectFunctionCall2(
+			timestamptz_pl_interval, TimestampTzGetDatum(start),
+			IntervalPGetDatum(job->timeout)));
 	if (aj_default_timeout > 0)
 		return TimestampTzPlusMilliseconds(start, aj_default_timeout);
 	return DT_NOEND;
@@ -47,8 +47,8 @@ aj_execute_step(const Jsonb *step, AjStepHost *host)
 {
 	const AjStepKind *kind = aj_step_kind(step);
 	TimestampTz start = aj_now();
-	AjJson		result;
-	Jsonb	   *json;
+	AjJson result;
+	Jsonb *json;
 
 	MemoryContextSwitchTo(host->context);
 	aj_json_begin(&result);
@@ -67,7 +67,7 @@ aj_execute_step(const Jsonb *step, AjStepHost *host)
 void
 aj_execute_plan(const AjJob *job, TimestampTz at)
 {
-	AjStepHost	host = {
+	AjStepHost host = {
 		.job_id = job->job_id,
 		.at = at,
 		.now = aj_now(),
@@ -76,7 +76,7 @@ aj_execute_plan(const AjJob *job, TimestampTz at)
 
 	for (int i = 0; i < aj_json_length(job->steps); i++)
 	{
-		Jsonb	   *step = aj_json_element(job->steps, i);
+		Jsonb *step = aj_json_element(job->steps, i);
 
 		aj_step_kind(step)->plan(step, &host);
 	}

@@ -15,4 +15,4 @@ extern void aj_execute_plan(const AjJob *job, TimestampTz at);
 extern Jsonb *aj_execute_step(const Jsonb *step, AjStepHost *host);
 extern TimestampTz aj_execute_deadline(const AjJob *job, TimestampTz start);
 
-#endif							/* AJ_RUN_EXECUTE_H */
+#endif /* AJ_RUN_EXECUTE_H */

@@ -35,8 +35,8 @@ plan(const Jsonb *step, const AjStepHost *host)
 static void
 run(const Jsonb *step, AjStepHost *host, AjJson *result)
 {
-	int			n;
-	AjHealth   *checks = aj_health_checks(&n);
+	int n;
+	AjHealth *checks = aj_health_checks(&n);
 	const char *overall = "ok";
 
 	for (int i = 0; i < n; i++)
@@ -47,8 +47,8 @@ run(const Jsonb *step, AjStepHost *host, AjJson *result)
 		if (strcmp(overall, "failing") != 0)
 			overall = checks[i].state;
 		ereport(WARNING,
-				(errmsg("health: %s is %s: %s", checks[i].name,
-						checks[i].state, checks[i].detail)));
+				(errmsg("health: %s is %s: %s", checks[i].name, checks[i].state,
+						checks[i].detail)));
 	}
 	aj_json_add_text(result, "overall", overall);
 }

@@ -32,12 +32,13 @@ check_name(const char *name)
 {
 	for (size_t i = 0; i < lengthof(refused); i++)
 		if (pg_strcasecmp(name, refused[i]) == 0)
-			ereport(ERROR,
-					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("setting \"%s\" can't be set for a job", name),
-					 errhint("A job runs as its owner; change that with aggjobs_alter_job(name, owner => role).")));
-	if (GetConfigOption(name, true, false) == NULL &&
-		strchr(name, '.') == NULL)
+			ereport(
+				ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("setting \"%s\" can't be set for a job", name),
+				 errhint(
+					 "A job runs as its owner; change that with aggjobs_alter_job(name, owner => role).")));
+	if (GetConfigOption(name, true, false) == NULL && strchr(name, '.') == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("unrecognized configuration parameter \"%s\"",
@@ -49,21 +50,21 @@ static void
 apply(const Jsonb *settings, GucAction action, bool really)
 {
 	JsonbIterator *it = JsonbIteratorInit((JsonbContainer *) &settings->root);
-	GucContext	context = superuser() ? PGC_SUSET : PGC_USERSET;
-	JsonbValue	value;
+	GucContext context = superuser() ? PGC_SUSET : PGC_USERSET;
+	JsonbValue value;
 	JsonbIteratorToken token;
 
 	while ((token = JsonbIteratorNext(&it, &value, true)) != WJB_DONE)
 	{
-		char	   *name;
+		char *name;
 
 		if (token != WJB_KEY)
 			continue;
 		name = pnstrdup(value.val.string.val, (Size) value.val.string.len);
 		check_name(name);
 		(void) set_config_option(name, aj_json_text_field(settings, name),
-								 context, PGC_S_SESSION, action, really,
-								 0, false);
+								 context, PGC_S_SESSION, action, really, 0,
+								 false);
 	}
 }
 

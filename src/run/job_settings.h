@@ -12,4 +12,4 @@
 extern void aj_job_settings_check(const Jsonb *settings);
 extern void aj_job_settings_apply(const Jsonb *settings, GucAction action);
 
-#endif							/* AJ_RUN_JOB_SETTINGS_H */
+#endif /* AJ_RUN_JOB_SETTINGS_H */

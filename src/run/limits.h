@@ -12,4 +12,4 @@ extern void aj_time_limit_start(TimestampTz deadline);
 extern void aj_time_limit_stop(void);
 extern bool aj_time_limit_passed(void);
 
-#endif							/* AJ_RUN_LIMITS_H */
+#endif /* AJ_RUN_LIMITS_H */

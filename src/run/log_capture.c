@@ -39,32 +39,32 @@
 typedef struct KeptLine
 {
 	struct KeptLine *next;
-	bool		in_ring;
-	AjLogLine	line;			/* allocated for its length only */
+	bool in_ring;
+	AjLogLine line; /* allocated for its length only */
 } KeptLine;
 
 static emit_log_hook_type previous_hook = NULL;
 static MemoryContext context = NULL;
 static AjLogRing *ring = NULL;
-static int	usual_level;		/* below it the server's log gets nothing */
+static int usual_level; /* below it the server's log gets nothing */
 static int64 current_run = 0;
-static int	nlines = 0;
-static int	ndropped = 0;
+static int nlines = 0;
+static int ndropped = 0;
 static KeptLine *first_line = NULL;
 static KeptLine *last_line = NULL;
 static KeptLine *first_unsent = NULL;
-static int	fatal_sqlstate = 0;
+static int fatal_sqlstate = 0;
 static char fatal_message[AJ_REASON_SIZE];
 
 /* Move lines into the ring, in order, as long as they fit. */
 static void
 send_lines(void)
 {
-	bool		wake = false;
+	bool wake = false;
 
 	while (first_unsent != NULL)
 	{
-		bool		was_empty;
+		bool was_empty;
 
 		if (!aj_logring_put(ring, &first_unsent->line, &was_empty))
 			break;
@@ -80,13 +80,14 @@ static KeptLine *
 keep_line(const ErrorData *error)
 {
 	const char *message = error->message == NULL ? "" : error->message;
-	size_t		length = (size_t) pg_mbcliplen(message, (int) strlen(message),
-											   AJ_LOG_MESSAGE_SIZE - 1);
-	KeptLine   *kept;
+	size_t length = (size_t) pg_mbcliplen(message, (int) strlen(message),
+										  AJ_LOG_MESSAGE_SIZE - 1);
+	KeptLine *kept;
 
 	kept = MemoryContextAllocExtended(context,
 									  offsetof(KeptLine, line.message) +
-									  length + 1, MCXT_ALLOC_NO_OOM);
+										  length + 1,
+									  MCXT_ALLOC_NO_OOM);
 	if (kept == NULL)
 		return NULL;
 	kept->next = NULL;
@@ -104,7 +105,7 @@ keep_line(const ErrorData *error)
 static void
 capture(const ErrorData *error)
 {
-	KeptLine   *kept = NULL;
+	KeptLine *kept = NULL;
 
 	if (nlines < aj_log_lines)
 		kept = keep_line(error);
@@ -188,9 +189,8 @@ void
 aj_log_capture_store(void)
 {
 	for (KeptLine *kept = first_line; kept != NULL; kept = kept->next)
-		aj_run_log_add(kept->line.run_id, kept->line.seq,
-					   kept->line.logged_at, kept->line.elevel,
-					   kept->line.message);
+		aj_run_log_add(kept->line.run_id, kept->line.seq, kept->line.logged_at,
+					   kept->line.elevel, kept->line.message);
 	first_unsent = NULL;
 }
 

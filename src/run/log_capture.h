@@ -12,8 +12,8 @@ extern void aj_log_capture_register(int slot_index);
 extern void aj_log_capture_start(int64 run_id);
 extern void aj_log_capture_stop(void);
 extern void aj_log_capture_store(void);
-extern int	aj_log_capture_lines(void);
-extern int	aj_log_capture_dropped(void);
-extern int	aj_log_capture_fatal(const char **message);
+extern int aj_log_capture_lines(void);
+extern int aj_log_capture_dropped(void);
+extern int aj_log_capture_fatal(const char **message);
 
-#endif							/* AJ_RUN_LOG_CAPTURE_H */
+#endif /* AJ_RUN_LOG_CAPTURE_H */

@@ -37,9 +37,10 @@ static const char *const keys[] = {"kind", "view", "views", NULL};
 static Oid
 find_view(const char *name)
 {
-	Oid			view;
+	Oid view;
 
-	view = RangeVarGetRelid(makeRangeVarFromNameList(stringToQualifiedNameList(name)),
+	view = RangeVarGetRelid(makeRangeVarFromNameList(
+								stringToQualifiedNameList(name)),
 							NoLock, true);
 	if (view == InvalidOid)
 		ereport(ERROR,
@@ -58,28 +59,33 @@ find_view(const char *name)
 static Datum *
 views_of(const Jsonb *step, int *n)
 {
-	Jsonb	   *list = aj_json_field(step, "views");
-	char	   *single = aj_json_text_field(step, "view");
-	Datum	   *views;
+	Jsonb *list = aj_json_field(step, "views");
+	char *single = aj_json_text_field(step, "view");
+	Datum *views;
 
 	if ((list == NULL) == (single == NULL) ||
-		(list != NULL && (!aj_json_is_array(list) || aj_json_length(list) == 0)))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("a step of kind \"refresh_matview\" needs either \"view\" or a list of \"views\""),
-				 errhint("Write {\"kind\": \"refresh_matview\", \"view\": \"schema.name\"}.")));
+		(list != NULL &&
+		 (!aj_json_is_array(list) || aj_json_length(list) == 0)))
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg(
+				 "a step of kind \"refresh_matview\" needs either \"view\" or a list of \"views\""),
+			 errhint(
+				 "Write {\"kind\": \"refresh_matview\", \"view\": \"schema.name\"}.")));
 	*n = single != NULL ? 1 : aj_json_length(list);
 	views = palloc(sizeof(Datum) * (Size) *n);
 	for (int i = 0; i < *n; i++)
-		views[i] = ObjectIdGetDatum(find_view(single != NULL ? single :
-											  aj_json_as_text(aj_json_element(list, i))));
+		views[i] = ObjectIdGetDatum(find_view(
+			single != NULL ? single
+						   : aj_json_as_text(aj_json_element(list, i))));
 	return views;
 }
 
 static void
 check(const Jsonb *step)
 {
-	int			n;
+	int n;
 
 	(void) views_of(step, &n);
 }
@@ -87,11 +93,11 @@ check(const Jsonb *step)
 /* One view, in the order in which they are to be refreshed. */
 typedef struct View
 {
-	char	   *name;			/* qualified and quoted */
-	bool		populated;
-	bool		has_key;
-	bool		is_mine;
-	char	   *owner;
+	char *name; /* qualified and quoted */
+	bool populated;
+	bool has_key;
+	bool is_mine;
+	char *owner;
 } View;
 
 /*
@@ -102,38 +108,38 @@ static View *
 views_in_order(const Jsonb *step, int *n)
 {
 	MemoryContext context = CurrentMemoryContext;
-	Datum	   *oids = views_of(step, n);
-	ArrayType  *array = construct_array(oids, *n, OIDOID, sizeof(Oid), true,
-										TYPALIGN_INT);
-	AjSpi		spi;
-	View	   *views;
+	Datum *oids = views_of(step, n);
+	ArrayType *array =
+		construct_array(oids, *n, OIDOID, sizeof(Oid), true, TYPALIGN_INT);
+	AjSpi spi;
+	View *views;
 
 	aj_spi_open(&spi, AJ_RIGHTS_CALLER);
-	*n = (int)
-		aj_spi_run("WITH RECURSIVE reads AS (SELECT w.ev_class AS reader,"
-				   " d.refobjid AS view FROM pg_rewrite w"
-				   " JOIN pg_depend d ON d.classid = 'pg_rewrite'::regclass"
-				   " AND d.objid = w.oid AND d.refclassid = 'pg_class'::regclass"
-				   " AND d.refobjid <> w.ev_class"
-				   " GROUP BY 1, 2),"
-				   " depth AS (SELECT v AS view, v AS seen, 0 AS depth"
-				   " FROM unnest($1::oid[]) v"
-				   " UNION SELECT d.view, r.view,"
-				   " d.depth + (r.view = ANY ($1))::int"
-				   " FROM depth d JOIN reads r ON r.reader = d.seen"
-				   " WHERE d.depth < 100)"
-				   " SELECT format('%I.%I', n.nspname, c.relname),"
-				   " c.relispopulated,"
-				   " EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid"
-				   " AND i.indisunique AND i.indisvalid AND i.indimmediate"
-				   " AND i.indpred IS NULL AND i.indexprs IS NULL),"
-				   " pg_has_role(current_user, c.relowner, 'USAGE'),"
-				   " pg_get_userbyid(c.relowner)::text"
-				   " FROM (SELECT view, max(depth) AS depth FROM depth"
-				   " GROUP BY view) d JOIN pg_class c ON c.oid = d.view"
-				   " JOIN pg_namespace n ON n.oid = c.relnamespace"
-				   " ORDER BY d.depth, array_position($1, c.oid)",
-				   AJ_ARGS(aj_arg(OIDARRAYOID, PointerGetDatum(array), false)));
+	*n = (int) aj_spi_run(
+		"WITH RECURSIVE reads AS (SELECT w.ev_class AS reader,"
+		" d.refobjid AS view FROM pg_rewrite w"
+		" JOIN pg_depend d ON d.classid = 'pg_rewrite'::regclass"
+		" AND d.objid = w.oid AND d.refclassid = 'pg_class'::regclass"
+		" AND d.refobjid <> w.ev_class"
+		" GROUP BY 1, 2),"
+		" depth AS (SELECT v AS view, v AS seen, 0 AS depth"
+		" FROM unnest($1::oid[]) v"
+		" UNION SELECT d.view, r.view,"
+		" d.depth + (r.view = ANY ($1))::int"
+		" FROM depth d JOIN reads r ON r.reader = d.seen"
+		" WHERE d.depth < 100)"
+		" SELECT format('%I.%I', n.nspname, c.relname),"
+		" c.relispopulated,"
+		" EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid"
+		" AND i.indisunique AND i.indisvalid AND i.indimmediate"
+		" AND i.indpred IS NULL AND i.indexprs IS NULL),"
+		" pg_has_role(current_user, c.relowner, 'USAGE'),"
+		" pg_get_userbyid(c.relowner)::text"
+		" FROM (SELECT view, max(depth) AS depth FROM depth"
+		" GROUP BY view) d JOIN pg_class c ON c.oid = d.view"
+		" JOIN pg_namespace n ON n.oid = c.relnamespace"
+		" ORDER BY d.depth, array_position($1, c.oid)",
+		AJ_ARGS(aj_arg(OIDARRAYOID, PointerGetDatum(array), false)));
 	views = MemoryContextAlloc(context, sizeof(View) * (Size) Max(*n, 1));
 	for (int i = 0; i < *n; i++)
 	{
@@ -161,8 +167,8 @@ obstacle(const View *view)
 static void
 plan(const Jsonb *step, const AjStepHost *host)
 {
-	int			n;
-	View	   *views = views_in_order(step, &n);
+	int n;
+	View *views = views_in_order(step, &n);
 
 	for (int i = 0; i < n; i++)
 	{
@@ -170,17 +176,17 @@ plan(const Jsonb *step, const AjStepHost *host)
 
 		ereport(NOTICE,
 				(errmsg("materialized view %s would be refreshed%s",
-						views[i].name,
-						why_not == NULL ? " concurrently" : ""),
-				 why_not == NULL ? 0 :
-				 errdetail("Not concurrently, because %s.", why_not)));
+						views[i].name, why_not == NULL ? " concurrently" : ""),
+				 why_not == NULL
+					 ? 0
+					 : errdetail("Not concurrently, because %s.", why_not)));
 	}
 }
 
 static void
 refresh_view(const View *view)
 {
-	AjSpi		spi;
+	AjSpi spi;
 	const char *why_not = obstacle(view);
 
 	CHECK_FOR_INTERRUPTS();
@@ -191,23 +197,26 @@ refresh_view(const View *view)
 						view->name, view->owner),
 				 errhint("Let a job of that role refresh it.")));
 	if (why_not != NULL)
-		ereport(NOTICE,
-				(errmsg("materialized view %s is not refreshed concurrently: readers wait",
-						view->name),
-				 errdetail("That is because %s.", why_not)));
+		ereport(
+			NOTICE,
+			(errmsg(
+				 "materialized view %s is not refreshed concurrently: readers wait",
+				 view->name),
+			 errdetail("That is because %s.", why_not)));
 	aj_spi_open(&spi, AJ_RIGHTS_CALLER);
 	(void) aj_spi_run_once(psprintf("REFRESH MATERIALIZED VIEW %s%s",
 									why_not == NULL ? "CONCURRENTLY " : "",
-									view->name), AJ_NO_ARGS);
+									view->name),
+						   AJ_NO_ARGS);
 	aj_spi_close(&spi);
 }
 
 static void
 run(const Jsonb *step, AjStepHost *host, AjJson *result)
 {
-	int			n;
-	int			concurrent = 0;
-	View	   *views = views_in_order(step, &n);
+	int n;
+	int concurrent = 0;
+	View *views = views_in_order(step, &n);
 
 	for (int i = 0; i < n; i++)
 	{

@@ -34,31 +34,30 @@ static const char *const keys[] = {"kind", "table", "column", "keep", NULL};
 typedef struct Rule
 {
 	const char *table_name;
-	Oid			table;			/* InvalidOid: dropped since */
+	Oid table; /* InvalidOid: dropped since */
 	const char *column;
-	const char *keep;			/* an interval's text, or "forever" */
+	const char *keep; /* an interval's text, or "forever" */
 } Rule;
 
 /* The instant before which rows may go; AJ_NO_TIME to keep them for ever. */
 static TimestampTz
 keep_from(const char *keep, TimestampTz now)
 {
-	Datum		interval;
+	Datum interval;
 
 	if (pg_strcasecmp(keep, "forever") == 0)
 		return AJ_NO_TIME;
-	interval = DirectFunctionCall3(interval_in, CStringGetDatum(keep),
-								   ObjectIdGetDatum(InvalidOid),
-								   Int32GetDatum(-1));
-	return DatumGetTimestampTz(DirectFunctionCall2(timestamptz_mi_interval,
-												   TimestampTzGetDatum(now),
-												   interval));
+	interval =
+		DirectFunctionCall3(interval_in, CStringGetDatum(keep),
+							ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1));
+	return DatumGetTimestampTz(DirectFunctionCall2(
+		timestamptz_mi_interval, TimestampTzGetDatum(now), interval));
 }
 
 static Oid
 find_table(const char *name, bool missing_ok)
 {
-	List	   *names = stringToQualifiedNameList(name);
+	List *names = stringToQualifiedNameList(name);
 
 	/* A bare name is one of the ready-made pipeline's. */
 	if (list_length(names) == 1)
@@ -75,8 +74,8 @@ static char *
 known_time_column(Oid table)
 {
 	MemoryContext context = CurrentMemoryContext;
-	AjSpi		spi;
-	char	   *column;
+	AjSpi spi;
+	char *column;
 
 	aj_spi_open(&spi, AJ_RIGHTS_CALLER);
 	(void) aj_spi_run("SELECT a.attname::text FROM pg_attribute a"
@@ -94,16 +93,19 @@ known_time_column(Oid table)
 static Rule
 rule_of_step(const Jsonb *step)
 {
-	Rule		rule;
+	Rule rule;
 
 	rule.table_name = aj_json_text_field(step, "table");
 	rule.column = aj_json_text_field(step, "column");
 	rule.keep = aj_json_text_field(step, "keep");
 	if (rule.table_name == NULL || rule.column == NULL || rule.keep == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("a step of kind \"retention\" needs the keys \"table\", \"column\" and \"keep\", or none of them"),
-				 errhint("Write {\"kind\": \"retention\", \"table\": \"public.events\", \"column\": \"created_at\", \"keep\": \"90 days\"}.")));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg(
+				 "a step of kind \"retention\" needs the keys \"table\", \"column\" and \"keep\", or none of them"),
+			 errhint(
+				 "Write {\"kind\": \"retention\", \"table\": \"public.events\", \"column\": \"created_at\", \"keep\": \"90 days\"}.")));
 	rule.table = find_table(rule.table_name, false);
 	return rule;
 }
@@ -120,7 +122,7 @@ static Rule *
 rules_of(const Jsonb *step, int *n)
 {
 	AjRetentionSetting *settings;
-	Rule	   *rules;
+	Rule *rules;
 
 	if (names_a_table(step))
 	{
@@ -136,8 +138,9 @@ rules_of(const Jsonb *step, int *n)
 		rules[i].table_name = settings[i].table;
 		rules[i].keep = settings[i].keep;
 		rules[i].table = find_table(settings[i].table, true);
-		rules[i].column = rules[i].table == InvalidOid ? NULL :
-			known_time_column(rules[i].table);
+		rules[i].column = rules[i].table == InvalidOid
+			? NULL
+			: known_time_column(rules[i].table);
 	}
 	return rules;
 }
@@ -145,7 +148,7 @@ rules_of(const Jsonb *step, int *n)
 static void
 check(const Jsonb *step)
 {
-	Rule		rule;
+	Rule rule;
 
 	if (!names_a_table(step))
 		return;
@@ -164,9 +167,10 @@ prepare(const Rule *rule, const AjStepHost *host, AjRetire *retire)
 {
 	if (rule->table == InvalidOid || rule->column == NULL)
 	{
-		ereport(WARNING,
-				(errmsg("setting retention.%s names no table with a time column",
-						rule->table_name)));
+		ereport(
+			WARNING,
+			(errmsg("setting retention.%s names no table with a time column",
+					rule->table_name)));
 		return false;
 	}
 	retire->table = rule->table;
@@ -180,17 +184,18 @@ prepare(const Rule *rule, const AjStepHost *host, AjRetire *retire)
 static void
 plan(const Jsonb *step, const AjStepHost *host)
 {
-	int			n;
-	Rule	   *rules = rules_of(step, &n);
+	int n;
+	Rule *rules = rules_of(step, &n);
 
 	for (int i = 0; i < n; i++)
 	{
-		AjRetire	retire;
+		AjRetire retire;
 
 		if (!prepare(&rules[i], host, &retire))
 			continue;
 		ereport(NOTICE,
-				(errmsg("retention would delete " INT64_FORMAT " rows of \"%s\"",
+				(errmsg("retention would delete " INT64_FORMAT
+						" rows of \"%s\"",
 						aj_retire_plan(&retire), rules[i].table_name)));
 	}
 }
@@ -198,13 +203,13 @@ plan(const Jsonb *step, const AjStepHost *host)
 static void
 run(const Jsonb *step, AjStepHost *host, AjJson *result)
 {
-	int			n;
-	Rule	   *rules = rules_of(step, &n);
-	int64		total = 0;
+	int n;
+	Rule *rules = rules_of(step, &n);
+	int64 total = 0;
 
 	for (int i = 0; i < n; i++)
 	{
-		AjRetire	retire;
+		AjRetire retire;
 
 		if (!prepare(&rules[i], host, &retire))
 			continue;

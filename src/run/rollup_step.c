@@ -22,13 +22,14 @@ static const char *const keys[] = {"kind", "rollup", NULL};
 static char *
 rollup_name(const Jsonb *step)
 {
-	char	   *name = aj_json_text_field(step, "rollup");
+	char *name = aj_json_text_field(step, "rollup");
 
 	if (name == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("a step of kind \"rollup\" needs the key \"rollup\""),
-				 errhint("Write {\"kind\": \"rollup\", \"rollup\": \"NAME\"}.")));
+				 errhint(
+					 "Write {\"kind\": \"rollup\", \"rollup\": \"NAME\"}.")));
 	return name;
 }
 
@@ -41,7 +42,7 @@ check(const Jsonb *step)
 static void
 plan(const Jsonb *step, const AjStepHost *host)
 {
-	AjRefresh	refresh = {.now = host->now, .at = host->at};
+	AjRefresh refresh = {.now = host->now, .at = host->at};
 
 	aj_refresh_plan(aj_rollup_find(rollup_name(step), false), &refresh);
 }
@@ -49,8 +50,8 @@ plan(const Jsonb *step, const AjStepHost *host)
 static void
 run(const Jsonb *step, AjStepHost *host, AjJson *result)
 {
-	AjRollup   *rollup = aj_rollup_find(rollup_name(step), false);
-	AjRefresh	refresh = {
+	AjRollup *rollup = aj_rollup_find(rollup_name(step), false);
+	AjRefresh refresh = {
 		.now = host->now,
 		.at = host->at,
 		.commit = host->commit,
@@ -65,8 +66,7 @@ run(const Jsonb *step, AjStepHost *host, AjJson *result)
 	aj_json_add_int(result, "rows_written", refresh.rows_written);
 	if (refresh.ranges == 0)
 		return;
-	aj_json_add_text(result, "from",
-					 timestamptz_to_str(refresh.computed.from));
+	aj_json_add_text(result, "from", timestamptz_to_str(refresh.computed.from));
 	aj_json_add_text(result, "to", timestamptz_to_str(refresh.computed.to));
 }
 

@@ -38,10 +38,10 @@
 
 typedef struct SessionRun
 {
-	AjStepHost	host;
-	AjJob	   *job;
+	AjStepHost host;
+	AjJob *job;
 	AjUsageStart usage;
-	bool		may_commit;
+	bool may_commit;
 } SessionRun;
 
 static void
@@ -55,16 +55,19 @@ commit_if_allowed(const SessionRun *s)
 static void
 check_caller(const AjJob *job)
 {
-	int64		running;
+	int64 running;
 	const char *problem;
 
 	if (job->owner != GetUserId())
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("job \"%s\" can be run in a session only by its owner, role \"%s\"",
-						job->name, job->owner_name),
-				 errhint("SELECT aggjobs_trigger('%s') runs it as its owner in a background worker.",
-						 job->name)));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg(
+				 "job \"%s\" can be run in a session only by its owner, role \"%s\"",
+				 job->name, job->owner_name),
+			 errhint(
+				 "SELECT aggjobs_trigger('%s') runs it as its owner in a background worker.",
+				 job->name)));
 	problem = aj_job_owner_problem(job->owner, job->owner_name, MyDatabaseId);
 	if (problem != NULL)
 		ereport(ERROR,
@@ -74,12 +77,15 @@ check_caller(const AjJob *job)
 	(void) aj_runs_crash_orphans(job->job_id);
 	running = aj_run_of_job(job->job_id);
 	if (running != 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_IN_USE),
-				 errmsg("job \"%s\" is running already", job->name),
-				 errdetail("It is run " INT64_FORMAT ".", running),
-				 errhint("Wait for it with SELECT aggjobs_wait(" INT64_FORMAT "), or cancel it with SELECT aggjobs_cancel(" INT64_FORMAT ").",
-						 running, running)));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_OBJECT_IN_USE),
+			 errmsg("job \"%s\" is running already", job->name),
+			 errdetail("It is run " INT64_FORMAT ".", running),
+			 errhint("Wait for it with SELECT aggjobs_wait(" INT64_FORMAT
+					 "), or cancel it with SELECT aggjobs_cancel(" INT64_FORMAT
+					 ").",
+					 running, running)));
 }
 
 static void
@@ -94,8 +100,8 @@ finish(SessionRun *s, AjRunEnd *end)
 static Jsonb *
 run_limited(SessionRun *s, const Jsonb *step)
 {
-	int			level = NewGUCNestLevel();
-	Jsonb	   *result;
+	int level = NewGUCNestLevel();
+	Jsonb *result;
 
 	aj_job_settings_apply(s->job->settings, GUC_ACTION_SAVE);
 	if (s->job->memory_limit > 0)
@@ -109,7 +115,7 @@ run_limited(SessionRun *s, const Jsonb *step)
 static void
 record_error(SessionRun *s, const ErrorData *error)
 {
-	AjRunEnd	end = {
+	AjRunEnd end = {
 		.status = "failed",
 		.error = error->message,
 		.sqlstate = pstrdup(unpack_sql_state(error->sqlerrcode)),
@@ -130,8 +136,8 @@ static Jsonb *
 run_step(SessionRun *s, const Jsonb *step)
 {
 	ResourceOwner owner = CurrentResourceOwner;
-	Jsonb	   *volatile result = NULL;
-	ErrorData  *volatile error = NULL;
+	Jsonb *volatile result = NULL;
+	ErrorData *volatile error = NULL;
 
 	BeginInternalSubTransaction(NULL);
 	PG_TRY();
@@ -162,7 +168,7 @@ run_step(SessionRun *s, const Jsonb *step)
 static void
 start(SessionRun *s)
 {
-	AjJob	   *job = s->job;
+	AjJob *job = s->job;
 
 	s->host.run_id = aj_run_insert(job->job_id, job->name, job->owner,
 								   s->host.at, 1, "manual");
@@ -183,9 +189,9 @@ start(SessionRun *s)
 void
 aj_execute_in_session(AjJob *job, TimestampTz at, bool may_commit)
 {
-	SessionRun	s = {.job = job, .may_commit = may_commit};
-	AjRunEnd	end = {.status = "succeeded"};
-	int			n = aj_json_length(job->steps);
+	SessionRun s = {.job = job, .may_commit = may_commit};
+	AjRunEnd end = {.status = "succeeded"};
+	int n = aj_json_length(job->steps);
 
 	check_caller(job);
 	s.host.job_id = job->job_id;
@@ -195,8 +201,8 @@ aj_execute_in_session(AjJob *job, TimestampTz at, bool may_commit)
 	start(&s);
 	for (int i = 0; i < n; i++)
 	{
-		Jsonb	   *step = aj_json_element(job->steps, i);
-		Jsonb	   *result = run_step(&s, step);
+		Jsonb *step = aj_json_element(job->steps, i);
+		Jsonb *result = run_step(&s, step);
 
 		ereport(NOTICE,
 				(errmsg("step %d of %d: %s", i + 1, n,

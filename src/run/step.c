@@ -21,11 +21,8 @@
 #define MAX_STEPS 100
 
 static const AjStepKind *const kinds[] = {
-	&aj_step_command,
-	&aj_step_health,
-	&aj_step_matview,
-	&aj_step_retention,
-	&aj_step_rollup,
+	&aj_step_command,	&aj_step_health, &aj_step_matview,
+	&aj_step_retention, &aj_step_rollup,
 };
 
 static char *
@@ -46,14 +43,16 @@ kind_names(void)
 const AjStepKind *
 aj_step_kind(const Jsonb *step)
 {
-	char	   *name;
+	char *name;
 
 	if (!aj_json_is_object(step))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("a step must be a JSON object, not %s",
-						aj_clip(aj_json_as_text(step))),
-				 errhint("Write steps like [{\"kind\": \"command\", \"command\": \"SELECT 1\"}].")));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("a step must be a JSON object, not %s",
+					aj_clip(aj_json_as_text(step))),
+			 errhint(
+				 "Write steps like [{\"kind\": \"command\", \"command\": \"SELECT 1\"}].")));
 	name = aj_json_text_field(step, "kind");
 	if (name == NULL)
 		ereport(ERROR,
@@ -78,22 +77,24 @@ aj_step_kind(const Jsonb *step)
 void
 aj_steps_check(const Jsonb *steps)
 {
-	int			n;
+	int n;
 
 	if (!aj_json_is_array(steps))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("steps must be a JSON array of objects"),
-				 errhint("Write steps like [{\"kind\": \"command\", \"command\": \"SELECT 1\"}].")));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("steps must be a JSON array of objects"),
+			 errhint(
+				 "Write steps like [{\"kind\": \"command\", \"command\": \"SELECT 1\"}].")));
 	n = aj_json_length(steps);
 	if (n == 0 || n > MAX_STEPS)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("a job must have 1 to %d steps, not %d",
-						MAX_STEPS, n)));
+				 errmsg("a job must have 1 to %d steps, not %d", MAX_STEPS,
+						n)));
 	for (int i = 0; i < n; i++)
 	{
-		Jsonb	   *step = aj_json_element(steps, i);
+		Jsonb *step = aj_json_element(steps, i);
 		const AjStepKind *kind = aj_step_kind(step);
 
 		aj_json_check_keys(step, psprintf("a step of kind \"%s\"", kind->name),

@@ -12,32 +12,32 @@
 /* The surroundings in which steps run: a worker, or a session's CALL. */
 typedef struct AjStepHost
 {
-	int64		run_id;
-	int64		job_id;
-	TimestampTz at;				/* AJ_NO_TIME: what is due */
+	int64 run_id;
+	int64 job_id;
+	TimestampTz at; /* AJ_NO_TIME: what is due */
 	TimestampTz now;
-	MemoryContext context;		/* outlives the transactions of the run */
-	bool		in_worker;
-	AjCommit	commit;			/* NULL if all is one transaction */
-	int64		rows_written;
+	MemoryContext context; /* outlives the transactions of the run */
+	bool in_worker;
+	AjCommit commit; /* NULL if all is one transaction */
+	int64 rows_written;
 } AjStepHost;
 
 typedef struct AjStepKind
 {
 	const char *name;
-	const char *const *keys;	/* accepted in the step's object */
+	const char *const *keys; /* accepted in the step's object */
 
 	/* Is the step well formed, and does it name things that exist? */
-	void		(*check) (const Jsonb *step);
+	void (*check)(const Jsonb *step);
 
 	/* Say in NOTICEs what would be done. */
-	void		(*plan) (const Jsonb *step, const AjStepHost *host);
+	void (*plan)(const Jsonb *step, const AjStepHost *host);
 
 	/* Do it; add figures to "result". */
-	void		(*run) (const Jsonb *step, AjStepHost *host, AjJson *result);
+	void (*run)(const Jsonb *step, AjStepHost *host, AjJson *result);
 
 	/* Must it run outside a transaction block? NULL: never. */
-	bool		(*is_bare) (const Jsonb *step);
+	bool (*is_bare)(const Jsonb *step);
 } AjStepKind;
 
 extern const AjStepKind aj_step_command;
@@ -49,4 +49,4 @@ extern const AjStepKind aj_step_rollup;
 extern const AjStepKind *aj_step_kind(const Jsonb *step);
 extern void aj_steps_check(const Jsonb *steps);
 
-#endif							/* AJ_RUN_STEP_H */
+#endif /* AJ_RUN_STEP_H */

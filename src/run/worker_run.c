@@ -42,9 +42,9 @@
 
 typedef struct WorkerRun
 {
-	int			slot_index;
-	AjStepHost	host;
-	AjJob	   *job;
+	int slot_index;
+	AjStepHost host;
+	AjJob *job;
 	AjUsageStart usage;
 } WorkerRun;
 
@@ -89,8 +89,8 @@ start(WorkerRun *w, const AjRun *run, AjRunEnd *end)
 		end->note = "job was dropped";
 		return false;
 	}
-	problem = aj_job_owner_problem(w->job->owner, w->job->owner_name,
-								   MyDatabaseId);
+	problem =
+		aj_job_owner_problem(w->job->owner, w->job->owner_name, MyDatabaseId);
 	if (problem == NULL && w->job->owner != GetUserId())
 		problem = "the job has got another owner since the run was queued";
 	if (problem != NULL)
@@ -114,9 +114,9 @@ start(WorkerRun *w, const AjRun *run, AjRunEnd *end)
 static bool
 prepare(WorkerRun *w)
 {
-	AjRun	   *run;
-	AjRunEnd	end = {0};
-	bool		started;
+	AjRun *run;
+	AjRunEnd end = {0};
+	bool started;
 
 	begin(w, "start a run");
 	run = aj_run_find(w->host.run_id);
@@ -134,11 +134,10 @@ prepare(WorkerRun *w)
 	MemoryContextSwitchTo(w->host.context);
 	if (started)
 	{
-		char	   *name = psprintf("pg_aggjobs: %s run " INT64_FORMAT,
-									run->job_name, run->run_id);
+		char *name = psprintf("pg_aggjobs: %s run " INT64_FORMAT, run->job_name,
+							  run->run_id);
 
-		SetConfigOption("application_name", name, PGC_USERSET,
-						PGC_S_SESSION);
+		SetConfigOption("application_name", name, PGC_USERSET, PGC_S_SESSION);
 	}
 	return started;
 }
@@ -156,9 +155,9 @@ static void
 run_step(WorkerRun *w, const Jsonb *step, bool is_last)
 {
 	const AjStepKind *kind = aj_step_kind(step);
-	bool		bare = kind->is_bare != NULL && kind->is_bare(step);
-	char	   *activity = aj_json_text_field(step, "command");
-	Jsonb	   *result;
+	bool bare = kind->is_bare != NULL && kind->is_bare(step);
+	char *activity = aj_json_text_field(step, "command");
+	Jsonb *result;
 
 	if (activity == NULL)
 		activity = aj_json_as_text(step);
@@ -176,7 +175,7 @@ run_step(WorkerRun *w, const Jsonb *step, bool is_last)
 	aj_run_add_step(w->host.run_id, result);
 	if (is_last)
 	{
-		AjRunEnd	end = {.status = "succeeded"};
+		AjRunEnd end = {.status = "succeeded"};
 
 		aj_time_limit_stop();
 		finish(w, &end);
@@ -188,7 +187,7 @@ run_step(WorkerRun *w, const Jsonb *step, bool is_last)
 static void
 run_steps(WorkerRun *w)
 {
-	int			n = aj_json_length(w->job->steps);
+	int n = aj_json_length(w->job->steps);
 	TimestampTz deadline = aj_execute_deadline(w->job, aj_now());
 
 	aj_tx_begin("apply settings");
@@ -209,8 +208,8 @@ run_steps(WorkerRun *w)
 static void
 classify(WorkerRun *w, const ErrorData *error, AjRunEnd *end)
 {
-	char		reason[AJ_REASON_SIZE];
-	AjStop		stop = aj_slots_stop(w->slot_index, reason);
+	char reason[AJ_REASON_SIZE];
+	AjStop stop = aj_slots_stop(w->slot_index, reason);
 
 	end->status = "failed";
 	end->error = error->message;
@@ -238,8 +237,8 @@ classify(WorkerRun *w, const ErrorData *error, AjRunEnd *end)
 static void
 record_error(WorkerRun *w)
 {
-	AjRunEnd	end = {0};
-	ErrorData  *error;
+	AjRunEnd end = {0};
+	ErrorData *error;
 
 	/* What follows must be able to allocate, and must not be cut short. */
 	aj_memory_limit_clear();
@@ -270,14 +269,13 @@ void
 aj_execute_in_worker(int slot_index, int64 run_id)
 {
 	MemoryContext saved = CurrentMemoryContext;
-	WorkerRun	w = {.slot_index = slot_index};
+	WorkerRun w = {.slot_index = slot_index};
 
 	w.host.run_id = run_id;
 	w.host.in_worker = true;
 	w.host.now = aj_now();
 	w.host.commit = commit_and_begin;
-	w.host.context = AllocSetContextCreate(TopMemoryContext,
-										   "pg_aggjobs run",
+	w.host.context = AllocSetContextCreate(TopMemoryContext, "pg_aggjobs run",
 										   ALLOCSET_DEFAULT_SIZES);
 	aj_log_capture_start(run_id);
 	aj_usage_start(&w.usage);

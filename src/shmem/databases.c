@@ -42,7 +42,7 @@
 static AjDatabase *
 find(Oid dboid)
 {
-	AjShared   *shared = aj_segment();
+	AjShared *shared = aj_segment();
 
 	for (int i = 0; i < shared->ndatabases; i++)
 		if (shared->databases[i].state != AJ_DATABASE_FREE &&
@@ -55,7 +55,7 @@ find(Oid dboid)
 static AjDatabase *
 find_or_make(Oid dboid)
 {
-	AjShared   *shared = aj_segment();
+	AjShared *shared = aj_segment();
 	AjDatabase *database = find(dboid);
 
 	if (database != NULL)
@@ -81,7 +81,7 @@ find_or_make(Oid dboid)
 void
 aj_launcher_attach(void)
 {
-	AjShared   *shared = aj_segment();
+	AjShared *shared = aj_segment();
 
 	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
 	shared->launcher_procno = AJ_MY_PROC_NUMBER;
@@ -93,8 +93,8 @@ aj_launcher_attach(void)
 bool
 aj_launcher_take_rescan(void)
 {
-	AjShared   *shared = aj_segment();
-	bool		rescan;
+	AjShared *shared = aj_segment();
+	bool rescan;
 
 	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
 	rescan = shared->rescan;
@@ -107,8 +107,8 @@ aj_launcher_take_rescan(void)
 void
 aj_launcher_poke(bool rescan)
 {
-	AjShared   *shared = aj_segment();
-	int			procno;
+	AjShared *shared = aj_segment();
+	int procno;
 
 	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
 	shared->rescan |= rescan;
@@ -121,8 +121,8 @@ aj_launcher_poke(bool rescan)
 bool
 aj_databases_note(Oid dboid)
 {
-	AjShared   *shared = aj_segment();
-	bool		noted;
+	AjShared *shared = aj_segment();
+	bool noted;
 
 	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
 	noted = find_or_make(dboid) != NULL;
@@ -146,7 +146,7 @@ is_among(Oid dboid, const Oid *oids, int noids)
 void
 aj_databases_forget_missing(const Oid *present, int npresent)
 {
-	AjShared   *shared = aj_segment();
+	AjShared *shared = aj_segment();
 
 	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
 	for (int i = 0; i < shared->ndatabases; i++)
@@ -161,7 +161,7 @@ aj_databases_forget_missing(const Oid *present, int npresent)
 	}
 	for (int i = 0; i < shared->nslots; i++)
 	{
-		AjSlot	   *slot = &shared->slots[i];
+		AjSlot *slot = &shared->slots[i];
 
 		if (slot->state == AJ_SLOT_ENDED &&
 			!is_among(slot->dboid, present, npresent))
@@ -182,8 +182,8 @@ bool
 aj_databases_next_start(TimestampTz now, int *index, Oid *dboid,
 						TimestampTz *wait_until)
 {
-	AjShared   *shared = aj_segment();
-	bool		found = false;
+	AjShared *shared = aj_segment();
+	bool found = false;
 
 	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
 	for (int i = 0; i < shared->ndatabases && !found; i++)
@@ -191,7 +191,8 @@ aj_databases_next_start(TimestampTz now, int *index, Oid *dboid,
 		AjDatabase *database = &shared->databases[i];
 
 		if ((database->state != AJ_DATABASE_UNKNOWN &&
-			 database->state != AJ_DATABASE_WANTED) || database->holds > 0)
+			 database->state != AJ_DATABASE_WANTED) ||
+			database->holds > 0)
 			continue;
 		if (database->start_after > now)
 		{
@@ -212,7 +213,7 @@ aj_databases_next_start(TimestampTz now, int *index, Oid *dboid,
 void
 aj_databases_start_failed(int index, TimestampTz retry_at)
 {
-	AjShared   *shared = aj_segment();
+	AjShared *shared = aj_segment();
 	AjDatabase *database = &shared->databases[index];
 
 	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
@@ -229,9 +230,9 @@ aj_databases_start_failed(int index, TimestampTz retry_at)
 bool
 aj_databases_is_starting(int index, TimestampTz since)
 {
-	AjShared   *shared = aj_segment();
+	AjShared *shared = aj_segment();
 	AjDatabase *database = &shared->databases[index];
-	bool		starting;
+	bool starting;
 
 	LWLockAcquire(shared->lock, LW_SHARED);
 	starting = database->state == AJ_DATABASE_STARTING &&
@@ -248,9 +249,9 @@ aj_databases_is_starting(int index, TimestampTz since)
 bool
 aj_databases_attach_scheduler(int index, Oid *dboid)
 {
-	AjShared   *shared = aj_segment();
+	AjShared *shared = aj_segment();
 	AjDatabase *database = &shared->databases[index];
-	bool		wanted;
+	bool wanted;
 
 	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
 	wanted = database->state == AJ_DATABASE_STARTING &&
@@ -277,7 +278,7 @@ aj_databases_attach_scheduler(int index, Oid *dboid)
 static int64
 restart_pause_ms(int deaths)
 {
-	int64		pause = FIRST_RESTART_PAUSE_MS;
+	int64 pause = FIRST_RESTART_PAUSE_MS;
 
 	for (int i = 1; i < deaths && pause < MAX_RESTART_PAUSE_MS; i++)
 		pause *= 2;
@@ -292,14 +293,14 @@ restart_pause_ms(int deaths)
 void
 aj_databases_detach_scheduler(int index, AjDatabaseState next)
 {
-	AjShared   *shared = aj_segment();
+	AjShared *shared = aj_segment();
 	AjDatabase *database = &shared->databases[index];
 	TimestampTz now = aj_now();
 
 	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
 	if (database->procno == AJ_MY_PROC_NUMBER && database->pid == MyProcPid)
 	{
-		bool		long_life;
+		bool long_life;
 
 		long_life = TimestampDifferenceExceeds(database->started_at, now,
 											   DEATHS_FORGIVEN_AFTER_MS);
@@ -326,9 +327,9 @@ aj_databases_detach_scheduler(int index, AjDatabaseState next)
 bool
 aj_databases_held(int index)
 {
-	AjShared   *shared = aj_segment();
+	AjShared *shared = aj_segment();
 	AjDatabase *database = &shared->databases[index];
-	bool		held;
+	bool held;
 
 	LWLockAcquire(shared->lock, LW_SHARED);
 	held = database->holds > 0 || database->state != AJ_DATABASE_RUNNING;
@@ -344,9 +345,9 @@ aj_databases_held(int index)
 uint32
 aj_databases_take_wake(int index, int64 *jobs, int *njobs)
 {
-	AjShared   *shared = aj_segment();
+	AjShared *shared = aj_segment();
 	AjDatabase *database = &shared->databases[index];
-	uint32		wake;
+	uint32 wake;
 
 	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
 	wake = database->wake;
@@ -381,9 +382,9 @@ add_changed_job(AjDatabase *database, int64 job_id)
 void
 aj_databases_post(Oid dboid, uint32 wake, int64 job_id)
 {
-	AjShared   *shared = aj_segment();
+	AjShared *shared = aj_segment();
 	AjDatabase *database;
-	int			procno = AJ_NO_PROC;
+	int procno = AJ_NO_PROC;
 
 	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
 	database = find(dboid);
@@ -405,9 +406,9 @@ aj_databases_post(Oid dboid, uint32 wake, int64 job_id)
 void
 aj_databases_set_extension(Oid dboid, bool present)
 {
-	AjShared   *shared = aj_segment();
+	AjShared *shared = aj_segment();
 	AjDatabase *database;
-	bool		full;
+	bool full;
 
 	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
 	database = find_or_make(dboid);
@@ -424,10 +425,12 @@ aj_databases_set_extension(Oid dboid, bool present)
 	}
 	LWLockRelease(shared->lock);
 	if (full)
-		ereport(LOG,
-				(errmsg("no scheduler for database %u: aggjobs.max_databases is reached",
-						dboid),
-				 errhint("Raise aggjobs.max_databases and restart the server.")));
+		ereport(
+			LOG,
+			(errmsg(
+				 "no scheduler for database %u: aggjobs.max_databases is reached",
+				 dboid),
+			 errhint("Raise aggjobs.max_databases and restart the server.")));
 	aj_launcher_poke(false);
 }
 
@@ -435,9 +438,9 @@ aj_databases_set_extension(Oid dboid, bool present)
 bool
 aj_databases_has_scheduler(Oid dboid)
 {
-	AjShared   *shared = aj_segment();
+	AjShared *shared = aj_segment();
 	AjDatabase *database;
-	bool		has;
+	bool has;
 
 	LWLockAcquire(shared->lock, LW_SHARED);
 	database = find(dboid);
@@ -454,9 +457,9 @@ aj_databases_has_scheduler(Oid dboid)
 void
 aj_databases_hold(Oid dboid)
 {
-	AjShared   *shared = aj_segment();
+	AjShared *shared = aj_segment();
 	AjDatabase *database;
-	int			procno = AJ_NO_PROC;
+	int procno = AJ_NO_PROC;
 
 	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
 	database = find_or_make(dboid);
@@ -472,7 +475,7 @@ aj_databases_hold(Oid dboid)
 void
 aj_databases_release(Oid dboid)
 {
-	AjShared   *shared = aj_segment();
+	AjShared *shared = aj_segment();
 	AjDatabase *database;
 
 	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
@@ -487,16 +490,16 @@ aj_databases_release(Oid dboid)
 bool
 aj_databases_is_empty(Oid dboid)
 {
-	AjShared   *shared = aj_segment();
+	AjShared *shared = aj_segment();
 	AjDatabase *database;
-	bool		empty;
+	bool empty;
 
 	LWLockAcquire(shared->lock, LW_SHARED);
 	database = find(dboid);
 	empty = database == NULL || database->procno == AJ_NO_PROC;
 	for (int i = 0; i < shared->nslots && empty; i++)
 	{
-		AjSlot	   *slot = &shared->slots[i];
+		AjSlot *slot = &shared->slots[i];
 
 		empty = slot->state == AJ_SLOT_FREE || slot->state == AJ_SLOT_ENDED ||
 			slot->dboid != dboid;

@@ -14,8 +14,8 @@ extern bool aj_launcher_take_rescan(void);
 extern void aj_launcher_poke(bool rescan);
 extern bool aj_databases_note(Oid dboid);
 extern void aj_databases_forget_missing(const Oid *present, int npresent);
-extern bool aj_databases_next_start(TimestampTz now, int *index,
-									Oid *dboid, TimestampTz *wait_until);
+extern bool aj_databases_next_start(TimestampTz now, int *index, Oid *dboid,
+									TimestampTz *wait_until);
 extern void aj_databases_start_failed(int index, TimestampTz retry_at);
 extern bool aj_databases_is_starting(int index, TimestampTz since);
 
@@ -33,4 +33,4 @@ extern void aj_databases_hold(Oid dboid);
 extern void aj_databases_release(Oid dboid);
 extern bool aj_databases_is_empty(Oid dboid);
 
-#endif							/* AJ_SHMEM_DATABASES_H */
+#endif /* AJ_SHMEM_DATABASES_H */

@@ -27,8 +27,8 @@
 static void
 copy_in(AjLogRing *ring, uint64 at, const char *data, size_t length)
 {
-	size_t		start = at % AJ_LOG_RING_SIZE;
-	size_t		first = Min(length, AJ_LOG_RING_SIZE - start);
+	size_t start = at % AJ_LOG_RING_SIZE;
+	size_t first = Min(length, AJ_LOG_RING_SIZE - start);
 
 	memcpy(ring->data + start, data, first);
 	memcpy(ring->data, data + first, length - first);
@@ -37,8 +37,8 @@ copy_in(AjLogRing *ring, uint64 at, const char *data, size_t length)
 static void
 copy_out(const AjLogRing *ring, uint64 at, char *data, size_t length)
 {
-	size_t		start = at % AJ_LOG_RING_SIZE;
-	size_t		first = Min(length, AJ_LOG_RING_SIZE - start);
+	size_t start = at % AJ_LOG_RING_SIZE;
+	size_t first = Min(length, AJ_LOG_RING_SIZE - start);
 
 	memcpy(data, ring->data + start, first);
 	memcpy(data + first, ring->data, length - first);
@@ -52,9 +52,9 @@ copy_out(const AjLogRing *ring, uint64 at, char *data, size_t length)
 bool
 aj_logring_put(AjLogRing *ring, const AjLogLine *line, bool *was_empty)
 {
-	uint64		head = pg_atomic_read_u64(&ring->head);
-	uint64		tail = pg_atomic_read_u64(&ring->tail);
-	size_t		size = LINE_HEADER + line->length;
+	uint64 head = pg_atomic_read_u64(&ring->head);
+	uint64 tail = pg_atomic_read_u64(&ring->tail);
+	size_t size = LINE_HEADER + line->length;
 
 	*was_empty = head == tail;
 	if (AJ_LOG_RING_SIZE - (head - tail) < size)
@@ -74,9 +74,8 @@ aj_logring_put(AjLogRing *ring, const AjLogLine *line, bool *was_empty)
 uint64
 aj_logring_get(AjLogRing *ring, uint64 position, AjLogLine *line)
 {
-	uint64		head = pg_atomic_read_u64(&ring->head);
-	uint64		at = position == 0 ?
-		pg_atomic_read_u64(&ring->tail) : position;
+	uint64 head = pg_atomic_read_u64(&ring->head);
+	uint64 at = position == 0 ? pg_atomic_read_u64(&ring->tail) : position;
 
 	if (at >= head)
 		return position;

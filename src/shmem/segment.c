@@ -37,12 +37,12 @@ static shmem_startup_hook_type previous_startup_hook = NULL;
 static Size
 segment_size(void)
 {
-	Size		size = MAXALIGN(sizeof(AjShared));
+	Size size = MAXALIGN(sizeof(AjShared));
 
-	size = add_size(size, MAXALIGN(mul_size(sizeof(AjDatabase),
-											(Size) aj_max_databases)));
-	return add_size(size, mul_size(sizeof(AjSlot),
-								   (Size) max_worker_processes));
+	size = add_size(
+		size, MAXALIGN(mul_size(sizeof(AjDatabase), (Size) aj_max_databases)));
+	return add_size(size,
+					mul_size(sizeof(AjSlot), (Size) max_worker_processes));
 }
 
 static void
@@ -66,16 +66,16 @@ initialize_slot(AjSlot *slot)
 static void
 initialize(void)
 {
-	char	   *start = (char *) shared;
+	char *start = (char *) shared;
 
 	memset(shared, 0, segment_size());
 	shared->lock = &GetNamedLWLockTranche(TRANCHE)->lock;
 	shared->ndatabases = aj_max_databases;
 	shared->nslots = max_worker_processes;
 	shared->databases = (AjDatabase *) (start + MAXALIGN(sizeof(AjShared)));
-	shared->slots = (AjSlot *)
-		(start + MAXALIGN(sizeof(AjShared)) +
-		 MAXALIGN(sizeof(AjDatabase) * (Size) aj_max_databases));
+	shared->slots =
+		(AjSlot *) (start + MAXALIGN(sizeof(AjShared)) +
+					MAXALIGN(sizeof(AjDatabase) * (Size) aj_max_databases));
 	shared->launcher_procno = AJ_NO_PROC;
 	ConditionVariableInit(&shared->run_ended);
 	for (int i = 0; i < shared->ndatabases; i++)
@@ -87,7 +87,7 @@ initialize(void)
 static void
 startup(void)
 {
-	bool		found;
+	bool found;
 
 	if (previous_startup_hook)
 		previous_startup_hook();
@@ -137,11 +137,13 @@ aj_segment_require(const char *what)
 {
 	if (shared != NULL)
 		return;
-	ereport(ERROR,
-			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-			 errmsg("%s needs background workers, and pg_aggjobs is not preloaded",
-					what),
-			 errhint("Add pg_aggjobs to shared_preload_libraries in postgresql.conf and restart the server, or run the job in this session with CALL aggjobs_run(name).")));
+	ereport(
+		ERROR,
+		(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+		 errmsg("%s needs background workers, and pg_aggjobs is not preloaded",
+				what),
+		 errhint(
+			 "Add pg_aggjobs to shared_preload_libraries in postgresql.conf and restart the server, or run the job in this session with CALL aggjobs_run(name).")));
 }
 
 /*

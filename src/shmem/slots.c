@@ -73,13 +73,13 @@ give_run(AjSlot *slot, AjSlotState state, int64 run_id, int64 job_id)
 int
 aj_slots_reserve(Oid dboid, Oid owner, int64 run_id, int64 job_id)
 {
-	AjShared   *shared = aj_segment();
-	int			index = -1;
+	AjShared *shared = aj_segment();
+	int index = -1;
 
 	lock_slots();
 	for (int i = 0; i < shared->nslots && index < 0; i++)
 	{
-		AjSlot	   *slot = &shared->slots[i];
+		AjSlot *slot = &shared->slots[i];
 
 		if (slot->state != AJ_SLOT_FREE)
 			continue;
@@ -102,13 +102,13 @@ aj_slots_reserve(Oid dboid, Oid owner, int64 run_id, int64 job_id)
 bool
 aj_slots_assign(Oid dboid, Oid owner, int64 run_id, int64 job_id)
 {
-	AjShared   *shared = aj_segment();
-	int			procno = AJ_NO_PROC;
+	AjShared *shared = aj_segment();
+	int procno = AJ_NO_PROC;
 
 	lock_slots();
 	for (int i = 0; i < shared->nslots && procno == AJ_NO_PROC; i++)
 	{
-		AjSlot	   *slot = &shared->slots[i];
+		AjSlot *slot = &shared->slots[i];
 
 		if (slot->state != AJ_SLOT_IDLE || slot->dboid != dboid ||
 			slot->owner != owner || slot->stop != AJ_STOP_NONE)
@@ -124,7 +124,7 @@ aj_slots_assign(Oid dboid, Oid owner, int64 run_id, int64 job_id)
 static void
 copy_view(const AjSlot *slot, int index, AjSlotView *view)
 {
-	AjLogRing  *log = unconstify(AjLogRing *, &slot->log);
+	AjLogRing *log = unconstify(AjLogRing *, &slot->log);
 
 	view->index = index;
 	view->state = slot->state;
@@ -143,8 +143,8 @@ copy_view(const AjSlot *slot, int index, AjSlotView *view)
 	view->run_recorded = slot->run_recorded;
 	view->runs_done = slot->runs_done;
 	view->fatal_sqlstate = slot->fatal_sqlstate;
-	view->has_log = pg_atomic_read_u64(&log->head) !=
-		pg_atomic_read_u64(&log->tail);
+	view->has_log =
+		pg_atomic_read_u64(&log->head) != pg_atomic_read_u64(&log->tail);
 	strlcpy(view->reason, slot->reason, sizeof(view->reason));
 }
 
@@ -157,13 +157,13 @@ copy_view(const AjSlot *slot, int index, AjSlotView *view)
 int
 aj_slots_look(Oid dboid, AjSlotView *views)
 {
-	AjShared   *shared = aj_segment();
-	int			n = 0;
+	AjShared *shared = aj_segment();
+	int n = 0;
 
 	LWLockAcquire(shared->lock, LW_SHARED);
 	for (int i = 0; i < shared->nslots; i++)
 	{
-		AjSlot	   *slot = &shared->slots[i];
+		AjSlot *slot = &shared->slots[i];
 
 		if (slot->state != AJ_SLOT_FREE &&
 			(dboid == InvalidOid || slot->dboid == dboid))
@@ -187,7 +187,7 @@ aj_slots_noticed(int index)
 void
 aj_slots_free(int index)
 {
-	AjSlot	   *slot = slot_at(index);
+	AjSlot *slot = slot_at(index);
 
 	lock_slots();
 	if (slot->state == AJ_SLOT_ENDED ||
@@ -200,13 +200,13 @@ aj_slots_free(int index)
 bool
 aj_slots_retire_one(Oid dboid, Oid other_than)
 {
-	AjShared   *shared = aj_segment();
-	int			procno = AJ_NO_PROC;
+	AjShared *shared = aj_segment();
+	int procno = AJ_NO_PROC;
 
 	lock_slots();
 	for (int i = 0; i < shared->nslots && procno == AJ_NO_PROC; i++)
 	{
-		AjSlot	   *slot = &shared->slots[i];
+		AjSlot *slot = &shared->slots[i];
 
 		if (slot->state != AJ_SLOT_IDLE || slot->dboid != dboid ||
 			slot->owner == other_than || slot->stop != AJ_STOP_NONE)
@@ -243,7 +243,7 @@ ask_to_stop(AjSlot *slot, AjStop stop, const char *reason)
 void
 aj_slots_escalate(int index, TimestampTz now)
 {
-	AjSlot	   *slot = slot_at(index);
+	AjSlot *slot = slot_at(index);
 
 	lock_slots();
 	if (slot->state == AJ_SLOT_RUNNING && slot->stop == AJ_STOP_NONE &&
@@ -269,8 +269,8 @@ aj_slots_escalate(int index, TimestampTz now)
 bool
 aj_slots_attach(int index, Oid *dboid, Oid *owner)
 {
-	AjSlot	   *slot = slot_at(index);
-	bool		mine;
+	AjSlot *slot = slot_at(index);
+	bool mine;
 
 	lock_slots();
 	mine = slot->state == AJ_SLOT_STARTING && slot->pid == 0;
@@ -294,8 +294,8 @@ aj_slots_attach(int index, Oid *dboid, Oid *owner)
 int64
 aj_slots_take_run(int index, TimestampTz now)
 {
-	AjSlot	   *slot = slot_at(index);
-	int64		run_id = 0;
+	AjSlot *slot = slot_at(index);
+	int64 run_id = 0;
 
 	lock_slots();
 	if (slot->state == AJ_SLOT_STARTING || slot->state == AJ_SLOT_ASSIGNED)
@@ -315,8 +315,8 @@ aj_slots_take_run(int index, TimestampTz now)
 void
 aj_slots_set_deadline(int index, TimestampTz deadline)
 {
-	AjSlot	   *slot = slot_at(index);
-	Oid			dboid;
+	AjSlot *slot = slot_at(index);
+	Oid dboid;
 
 	lock_slots();
 	slot->deadline = deadline;
@@ -329,7 +329,7 @@ aj_slots_set_deadline(int index, TimestampTz deadline)
 void
 aj_slots_run_over(int index, bool recorded)
 {
-	AjSlot	   *slot = slot_at(index);
+	AjSlot *slot = slot_at(index);
 
 	lock_slots();
 	slot->state = AJ_SLOT_DONE;
@@ -348,7 +348,7 @@ aj_slots_run_over(int index, bool recorded)
 bool
 aj_slots_has_assignment(int index)
 {
-	bool		has;
+	bool has;
 
 	LWLockAcquire(aj_segment()->lock, LW_SHARED);
 	has = slot_at(index)->state == AJ_SLOT_ASSIGNED;
@@ -364,8 +364,8 @@ aj_slots_has_assignment(int index)
 bool
 aj_slots_may_idle(int index, bool timed_out)
 {
-	AjSlot	   *slot = slot_at(index);
-	bool		stay;
+	AjSlot *slot = slot_at(index);
+	bool stay;
 
 	lock_slots();
 	if (slot->state == AJ_SLOT_ASSIGNED)
@@ -385,8 +385,8 @@ aj_slots_may_idle(int index, bool timed_out)
 AjStop
 aj_slots_stop(int index, char *reason)
 {
-	AjSlot	   *slot = slot_at(index);
-	AjStop		stop;
+	AjSlot *slot = slot_at(index);
+	AjStop stop;
 
 	LWLockAcquire(aj_segment()->lock, LW_SHARED);
 	stop = slot->stop;
@@ -404,8 +404,8 @@ aj_slots_stop(int index, char *reason)
 void
 aj_slots_leave(int index, int sqlstate, const char *message)
 {
-	AjSlot	   *slot = slot_at(index);
-	Oid			dboid;
+	AjSlot *slot = slot_at(index);
+	Oid dboid;
 
 	lock_slots();
 	slot->fatal_sqlstate = sqlstate;
@@ -427,13 +427,13 @@ aj_slots_leave(int index, int sqlstate, const char *message)
 bool
 aj_slots_stop_run(Oid dboid, int64 run_id, AjStop stop, const char *reason)
 {
-	AjShared   *shared = aj_segment();
-	bool		found = false;
+	AjShared *shared = aj_segment();
+	bool found = false;
 
 	lock_slots();
 	for (int i = 0; i < shared->nslots && !found; i++)
 	{
-		AjSlot	   *slot = &shared->slots[i];
+		AjSlot *slot = &shared->slots[i];
 
 		if (!has_process(slot) || slot->dboid != dboid ||
 			slot->run_id != run_id || slot->state == AJ_SLOT_DONE ||
@@ -452,12 +452,12 @@ aj_slots_stop_run(Oid dboid, int64 run_id, AjStop stop, const char *reason)
 void
 aj_slots_stop_database(Oid dboid, const char *reason, bool terminate)
 {
-	AjShared   *shared = aj_segment();
+	AjShared *shared = aj_segment();
 
 	lock_slots();
 	for (int i = 0; i < shared->nslots; i++)
 	{
-		AjSlot	   *slot = &shared->slots[i];
+		AjSlot *slot = &shared->slots[i];
 
 		if (!has_process(slot) || slot->dboid != dboid)
 			continue;
@@ -482,13 +482,13 @@ aj_slots_tell_run_ended(void)
 bool
 aj_slots_has_run(Oid dboid, int64 run_id)
 {
-	AjShared   *shared = aj_segment();
-	bool		found = false;
+	AjShared *shared = aj_segment();
+	bool found = false;
 
 	LWLockAcquire(shared->lock, LW_SHARED);
 	for (int i = 0; i < shared->nslots && !found; i++)
 	{
-		AjSlot	   *slot = &shared->slots[i];
+		AjSlot *slot = &shared->slots[i];
 
 		found = slot->state != AJ_SLOT_FREE && slot->dboid == dboid &&
 			slot->run_id == run_id;

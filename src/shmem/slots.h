@@ -11,32 +11,31 @@
 /* A copy of what is of interest in a slot, taken under the lock. */
 typedef struct AjSlotView
 {
-	int			index;
+	int index;
 	AjSlotState state;
-	Oid			dboid;
-	Oid			owner;
-	pid_t		pid;
+	Oid dboid;
+	Oid owner;
+	pid_t pid;
 	TimestampTz reserved_at;
 	TimestampTz worker_start;
-	int64		run_id;
-	int64		job_id;
+	int64 run_id;
+	int64 job_id;
 	TimestampTz run_started;
 	TimestampTz deadline;
-	AjStop		stop;
+	AjStop stop;
 	TimestampTz stop_at;
-	bool		terminated;
-	bool		run_recorded;
-	int			runs_done;
-	int			fatal_sqlstate;
-	bool		has_log;
-	char		reason[AJ_REASON_SIZE];
+	bool terminated;
+	bool run_recorded;
+	int runs_done;
+	int fatal_sqlstate;
+	bool has_log;
+	char reason[AJ_REASON_SIZE];
 } AjSlotView;
 
 /* scheduler */
-extern int	aj_slots_reserve(Oid dboid, Oid owner, int64 run_id,
-							 int64 job_id);
+extern int aj_slots_reserve(Oid dboid, Oid owner, int64 run_id, int64 job_id);
 extern bool aj_slots_assign(Oid dboid, Oid owner, int64 run_id, int64 job_id);
-extern int	aj_slots_look(Oid dboid, AjSlotView *views);
+extern int aj_slots_look(Oid dboid, AjSlotView *views);
 extern void aj_slots_noticed(int index);
 extern void aj_slots_free(int index);
 extern bool aj_slots_retire_one(Oid dboid, Oid other_than);
@@ -60,4 +59,4 @@ extern void aj_slots_stop_database(Oid dboid, const char *reason,
 extern void aj_slots_tell_run_ended(void);
 extern bool aj_slots_has_run(Oid dboid, int64 run_id);
 
-#endif							/* AJ_SHMEM_SLOTS_H */
+#endif /* AJ_SHMEM_SLOTS_H */

@@ -34,16 +34,16 @@
 
 typedef struct Pending
 {
-	uint32		wake;			/* AJ_WAKE_* */
-	int			njobs;
-	int64		jobs[MAX_PENDING];
-	int			nruns;			/* may be above MAX_PENDING */
-	int64		runs[MAX_PENDING];
-	bool		extension_changed;
-	bool		extension_present;
-	bool		rescan;
-	int			nholds;
-	Oid			holds[MAX_HOLDS];
+	uint32 wake; /* AJ_WAKE_* */
+	int njobs;
+	int64 jobs[MAX_PENDING];
+	int nruns; /* may be above MAX_PENDING */
+	int64 runs[MAX_PENDING];
+	bool extension_changed;
+	bool extension_present;
+	bool rescan;
+	int nholds;
+	Oid holds[MAX_HOLDS];
 } Pending;
 
 static Pending pending;
@@ -109,9 +109,11 @@ void
 aj_wake_hold(Oid dboid)
 {
 	if (pending.nholds == MAX_HOLDS)
-		ereport(ERROR,
-				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-				 errmsg("too many databases are kept free of jobs in one transaction")));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+			 errmsg(
+				 "too many databases are kept free of jobs in one transaction")));
 	aj_databases_hold(dboid);
 	pending.holds[pending.nholds++] = dboid;
 }

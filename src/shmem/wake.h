@@ -16,4 +16,4 @@ extern void aj_wake_extension(bool present);
 extern void aj_wake_hold(Oid dboid);
 extern void aj_wake_rescan(void);
 
-#endif							/* AJ_SHMEM_WAKE_H */
+#endif /* AJ_SHMEM_WAKE_H */
