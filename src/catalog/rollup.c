@@ -47,6 +47,11 @@
 	"((date_trunc(r.unit, " t ", r.time_zone) AT TIME ZONE r.time_zone" \
 	" + ('1 ' || r.unit)::interval) AT TIME ZONE r.time_zone)"
 
+/* The end of the bucket up to which a range that ends at t reaches. */
+#define BUCKET_END(t)                               \
+	"CASE WHEN " BUCKET_START(t) " = " t " THEN " t \
+								 " ELSE " NEXT_BUCKET(t) " END"
+
 static AjRollup *
 read_rollup(MemoryContext context)
 {
@@ -251,33 +256,21 @@ aj_change_absorb(Oid source)
 		" WHERE c.source = $1"
 		" RETURNING c.from_time, c.to_time)"
 		" INSERT INTO aggjobs.stale (rollup_id, from_time, to_time)"
-		" SELECT DISTINCT r.rollup_id, " BUCKET_START("m.from_time") ", CASE WHEN " BUCKET_START(
-			"m.to_time") " = m.to_time"
-						 " THEN m.to_time ELSE " NEXT_BUCKET(
-							 "m.to_time") " END"
-										  " FROM moved m, aggjobs.rollup r WHERE r.source = $1",
+		" SELECT DISTINCT r.rollup_id, " BUCKET_START("m.from_time") ", " BUCKET_END(
+			"m.to_time") " FROM moved m, aggjobs.rollup r WHERE r.source = $1",
 		AJ_ARGS(aj_arg_oid(source)));
 }
 
-/*
- * aj_stale_ranges
- *		The stale ranges of a rollup within a range, cut to it, merged and in
- *		order, the newest first.
- */
-AjRange *
-aj_stale_ranges(const AjRollup *rollup, AjRange within, int *n)
+/* Run a statement that returns ranges, and copy them. */
+static AjRange *
+read_ranges(const char *sql, const AjRollup *rollup, AjRange within, int *n)
 {
 	MemoryContext context = CurrentMemoryContext;
 	AjSpi spi;
 	AjRange *ranges;
 
 	aj_spi_open(&spi, AJ_RIGHTS_CATALOG);
-	*n = (int) aj_spi_run("SELECT lower(x), upper(x) FROM unnest((SELECT"
-						  " range_agg(tstzrange(greatest(s.from_time, $2),"
-						  " least(s.to_time, $3)))"
-						  " FROM aggjobs.stale s WHERE s.rollup_id = $1"
-						  " AND s.from_time < $3 AND s.to_time > $2)) x"
-						  " ORDER BY 1 DESC",
+	*n = (int) aj_spi_run(sql,
 						  AJ_ARGS(aj_arg_int8(rollup->rollup_id),
 								  aj_arg_time(within.from),
 								  aj_arg_time(within.to)));
@@ -289,6 +282,42 @@ aj_stale_ranges(const AjRollup *rollup, AjRange within, int *n)
 	}
 	aj_spi_close(&spi);
 	return ranges;
+}
+
+/* Merge the ranges of "x", cut to [$2, $3). */
+#define MERGED_RANGES(x)                                                     \
+	"SELECT lower(m), upper(m) FROM unnest((SELECT"                          \
+	" range_agg(tstzrange(greatest(x.from_time, $2), least(x.to_time, $3)))" \
+	" FROM (" x ") x WHERE x.from_time < $3 AND x.to_time > $2)) m"          \
+	" ORDER BY 1 DESC"
+
+#define STALE_RANGES \
+	"SELECT s.from_time, s.to_time FROM aggjobs.stale s WHERE s.rollup_id = $1"
+
+/* Change rows as the ranges that they will become. */
+#define COMING_RANGES                                                  \
+	"SELECT " BUCKET_START("c.from_time") ", " BUCKET_END(             \
+		"c.to_time") " FROM aggjobs.change c, aggjobs.rollup r"        \
+					 " WHERE r.rollup_id = $1 AND c.source = r.source" \
+					 " AND r.source_rollup IS NULL"
+
+/*
+ * aj_stale_ranges
+ *		The stale ranges of a rollup within a range, cut to it, merged and in
+ *		order, the newest first.
+ */
+AjRange *
+aj_stale_ranges(const AjRollup *rollup, AjRange within, int *n)
+{
+	return read_ranges(MERGED_RANGES(STALE_RANGES), rollup, within, n);
+}
+
+/* The same, with the changes that have not become stale ranges yet. */
+AjRange *
+aj_stale_ranges_to_come(const AjRollup *rollup, AjRange within, int *n)
+{
+	return read_ranges(MERGED_RANGES(STALE_RANGES " UNION ALL " COMING_RANGES),
+					   rollup, within, n);
 }
 
 /*
@@ -319,11 +348,8 @@ aj_stale_add_parents(int64 rollup_id, AjRange range)
 {
 	(void) aj_catalog_run(
 		"INSERT INTO aggjobs.stale (rollup_id, from_time, to_time)"
-		" SELECT r.rollup_id, " BUCKET_START("$2") ", CASE WHEN " BUCKET_START(
-			"$3") " = $3"
-				  " THEN $3 ELSE " NEXT_BUCKET(
-					  "$3") " END"
-							" FROM aggjobs.rollup r WHERE r.source_rollup = $1",
+		" SELECT r.rollup_id, " BUCKET_START("$2") ", " BUCKET_END(
+			"$3") " FROM aggjobs.rollup r WHERE r.source_rollup = $1",
 		AJ_ARGS(aj_arg_int8(rollup_id), aj_arg_time(range.from),
 				aj_arg_time(range.to)));
 }

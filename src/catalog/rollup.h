@@ -46,6 +46,8 @@ extern bool aj_rollup_is_source(Oid relation);
 extern void aj_change_add(Oid source, TimestampTz from, TimestampTz to);
 extern uint64 aj_change_absorb(Oid source);
 extern AjRange *aj_stale_ranges(const AjRollup *rollup, AjRange within, int *n);
+extern AjRange *aj_stale_ranges_to_come(const AjRollup *rollup, AjRange within,
+										int *n);
 extern void aj_stale_take(int64 rollup_id, AjRange within);
 extern void aj_stale_add_parents(int64 rollup_id, AjRange range);
 

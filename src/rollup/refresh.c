@@ -268,6 +268,42 @@ tell_range(const AjRollup *rollup, AjRange range)
 					timestamptz_to_str(range.to))));
 }
 
+/* Tell what is due; returns how many ranges, those of the sources included. */
+static int
+tell_due(AjRollup *rollup, TimestampTz now)
+{
+	AjRange *ranges;
+	int n;
+	int below = 0;
+
+	if (rollup->source_rollup != 0)
+	{
+		AjRollup *child = aj_rollup_get(rollup->source_rollup);
+
+		below = tell_due(child, now);
+		if (below > 0)
+			ereport(NOTICE,
+					(errmsg("rollup \"%s\" would compute the %ss that these "
+							"changes of \"%s\" fall into, if they have ended",
+							rollup->name, rollup->unit, child->name)));
+	}
+	ranges = aj_stale_ranges_to_come(rollup, closed_range(rollup, now), &n);
+	for (int i = 0; i < n; i++)
+		tell_range(rollup, ranges[i]);
+	if (n + below == 0)
+		ereport(NOTICE,
+				(errmsg("rollup \"%s\" has nothing to compute", rollup->name)));
+	return n + below;
+}
+
+static void
+tell_at(AjRollup *rollup, AjRange range)
+{
+	if (rollup->source_rollup != 0)
+		tell_at(aj_rollup_get(rollup->source_rollup), range);
+	tell_range(rollup, range);
+}
+
 /*
  * aj_refresh_plan
  *		Say in NOTICEs what aj_refresh() would compute, and change nothing.
@@ -275,30 +311,8 @@ tell_range(const AjRollup *rollup, AjRange range)
 void
 aj_refresh_plan(AjRollup *rollup, const AjRefresh *refresh)
 {
-	AjRange *ranges;
-	int n;
-
-	if (rollup->source_rollup != 0)
-	{
-		AjRollup *child = aj_rollup_get(rollup->source_rollup);
-
-		aj_refresh_plan(child, refresh);
-		if (refresh->at == AJ_NO_TIME)
-			ereport(
-				NOTICE,
-				(errmsg(
-					"rollup \"%s\" would compute the %ss that these changes of \"%s\" fall into",
-					rollup->name, rollup->unit, child->name)));
-	}
-	if (refresh->at != AJ_NO_TIME)
-	{
-		tell_range(rollup, aj_rollup_bucket(rollup, refresh->at));
-		return;
-	}
-	ranges = aj_stale_ranges(rollup, closed_range(rollup, refresh->now), &n);
-	for (int i = 0; i < n; i++)
-		tell_range(rollup, ranges[i]);
-	if (n == 0 && rollup->source_rollup == 0)
-		ereport(NOTICE,
-				(errmsg("rollup \"%s\" has nothing to compute", rollup->name)));
+	if (refresh->at == AJ_NO_TIME)
+		(void) tell_due(rollup, refresh->now);
+	else
+		tell_at(rollup, aj_rollup_bucket(rollup, refresh->at));
 }

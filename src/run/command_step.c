@@ -157,6 +157,7 @@ run_statement(RawStmt *statement, const char *text, QueryCompletion *done)
 	Portal portal = CreatePortal("", true, true);
 
 	CHECK_FOR_INTERRUPTS();
+	InitializeQueryCompletion(done);
 	portal->visible = false;
 	PortalDefineQuery(portal, NULL, text, tag, plans, NULL);
 	PortalStart(portal, NULL, 0, InvalidSnapshot);
@@ -181,9 +182,9 @@ run_in_worker(const char *text, AjStepHost *host, AjJson *result)
 	int64 rows = 0;
 	ListCell *cell;
 
+	InitializeQueryCompletion(&done);
 	foreach (cell, statements)
 	{
-		InitializeQueryCompletion(&done);
 		run_statement(lfirst_node(RawStmt, cell), text, &done);
 		rows += rows_of(&done);
 		if (lnext(statements, cell) != NULL)
