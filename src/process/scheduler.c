@@ -51,6 +51,7 @@
 #define LONGEST_PAUSE_MS 60000
 #define RETRY_SHORTAGE_MS 1000
 #define STORE_LOGS_EVERY_MS 200
+#define SESSION_ENDS_MS 200 /* from its word to its end */
 
 static int entry = -1; /* ours in shmem/databases.c */
 static AjDatabaseState state_after = AJ_DATABASE_WANTED;
@@ -60,6 +61,7 @@ static AjSlotView *slots;
 static bool must_load = true;
 static bool logs_wait = false;
 static TimestampTz store_logs_at = 0;
+static TimestampTz orphans_at = DT_NOEND;
 
 static void
 at_exit(int code, Datum argument)
@@ -78,14 +80,25 @@ extension_exists(void)
 	return exists;
 }
 
-/* Read everything again, and put right what a crash left. */
+/* Runs whose process is gone without a word. */
 static void
-load_everything(void)
+end_orphans(void)
 {
 	aj_tx_begin("look for runs of dead processes");
 	if (aj_runs_crash_orphans(0) > 0)
 		aj_slots_tell_run_ended();
 	aj_tx_commit();
+}
+
+/*
+ * Read everything again, and put right what a crash left.  Slots know more
+ * about the end of their runs than the table, so they come first.
+ */
+static void
+load_everything(void)
+{
+	(void) aj_reap_ends(slots, aj_slots_look(MyDatabaseId, slots));
+	end_orphans();
 	aj_due_reset(jobs_context);
 	aj_due_load(NULL, 0);
 	aj_dispatch_requeue();
@@ -113,6 +126,8 @@ answer_wake_ups(void)
 		aj_dispatch_requeue();
 	if (wake & AJ_WAKE_LOGS)
 		logs_wait = true;
+	if (wake & AJ_WAKE_ORPHANS)
+		orphans_at = TimestampTzPlusMilliseconds(aj_now(), SESSION_ENDS_MS);
 }
 
 /* Log lines are stored a few times a second at most, many in one go. */
@@ -142,6 +157,13 @@ pass(void)
 	wake_at = store_logs(nslots, now);
 	if (aj_reap_ends(slots, nslots))
 		nslots = aj_slots_look(MyDatabaseId, slots);
+
+	if (orphans_at <= now)
+	{
+		orphans_at = DT_NOEND;
+		end_orphans();
+	}
+	wake_at = Min(wake_at, orphans_at);
 
 	if (aj_enabled)
 	{

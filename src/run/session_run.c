@@ -12,7 +12,8 @@
  * ends with the error.  Inside a transaction block all of it is part of that
  * block.  Each step runs in a subtransaction.
  *
- * No state.  Memory: that of the CALL.
+ * State: whether a run goes on, so that the end of the session can tell the
+ * scheduler about it.  Memory: that of the CALL.
  *
  * Copyright (c) 2026, pg_aggjobs contributors
  *
@@ -32,7 +33,8 @@
 #include "run/execute.h"
 #include "run/job_settings.h"
 #include "run/limits.h"
-#include "shmem/wake.h"
+#include "shmem/databases.h"
+#include "storage/ipc.h"
 #include "utils/guc.h"
 #include "utils/resowner.h"
 
@@ -44,6 +46,27 @@ typedef struct SessionRun
 	bool may_commit;
 } SessionRun;
 
+static bool in_run = false;
+
+/* A session that ends in the middle leaves a run that the table calls running. */
+static void
+at_exit(int code, Datum argument)
+{
+	if (in_run && aj_segment_present())
+		aj_databases_post(MyDatabaseId, AJ_WAKE_ORPHANS, 0);
+}
+
+static void
+begin_run(void)
+{
+	static bool registered = false;
+
+	if (!registered)
+		before_shmem_exit(at_exit, (Datum) 0);
+	registered = true;
+	in_run = true;
+}
+
 static void
 commit_if_allowed(const SessionRun *s)
 {
@@ -52,13 +75,17 @@ commit_if_allowed(const SessionRun *s)
 	MemoryContextSwitchTo(s->host.context);
 }
 
+/*
+ * The session must have been opened by the owner: one that only acts as the
+ * owner could be led back by RESET ROLE to the rights it came with.
+ */
 static void
 check_caller(const AjJob *job)
 {
 	int64 running;
 	const char *problem;
 
-	if (job->owner != GetUserId())
+	if (job->owner != GetUserId() || job->owner != GetAuthenticatedUserId())
 		ereport(
 			ERROR,
 			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
@@ -162,6 +189,7 @@ run_step(SessionRun *s, const Jsonb *step)
 
 	record_error(s, error);
 	commit_if_allowed(s);
+	in_run = false;
 	ReThrowError(error);
 }
 
@@ -198,6 +226,7 @@ aj_execute_in_session(AjJob *job, TimestampTz at, bool may_commit)
 	s.host.at = at;
 	s.host.now = aj_now();
 	s.host.context = CurrentMemoryContext;
+	begin_run();
 	start(&s);
 	for (int i = 0; i < n; i++)
 	{
@@ -214,4 +243,5 @@ aj_execute_in_session(AjJob *job, TimestampTz at, bool may_commit)
 	aj_time_limit_stop();
 	finish(&s, &end);
 	commit_if_allowed(&s);
+	in_run = false;
 }

@@ -482,6 +482,8 @@ aj_databases_release(Oid dboid)
 	database = find(dboid);
 	if (database != NULL && database->holds > 0)
 		database->holds--;
+	/* Before the lock goes: a template must be forgotten, not started in. */
+	shared->rescan = true;
 	LWLockRelease(shared->lock);
 	aj_launcher_poke(true);
 }
