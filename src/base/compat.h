@@ -25,6 +25,7 @@
 #include "storage/proc.h"
 #include "tcop/pquery.h"
 #include "utils/acl.h"
+#include "utils/wait_event.h"
 
 #if PG_VERSION_NUM < 150000 || PG_VERSION_NUM >= 190000
 #error "pg_aggjobs needs PostgreSQL 15 to 18"
@@ -56,8 +57,14 @@
 #if PG_VERSION_NUM >= 170000
 #define aj_wait_event(name) WaitEventExtensionNew(name)
 #else
-#include "utils/wait_event.h"
 #define aj_wait_event(name) ((uint32) PG_WAIT_EXTENSION)
+#endif
+
+/* 16 added a way to get errors softly, which we do not use. */
+#if PG_VERSION_NUM >= 160000
+#define aj_qualified_name_list(name) stringToQualifiedNameList((name), NULL)
+#else
+#define aj_qualified_name_list(name) stringToQualifiedNameList(name)
 #endif
 
 /* 18 runs every portal once. */

@@ -39,9 +39,9 @@ find_view(const char *name)
 {
 	Oid view;
 
-	view = RangeVarGetRelid(makeRangeVarFromNameList(
-								stringToQualifiedNameList(name)),
-							NoLock, true);
+	view =
+		RangeVarGetRelid(makeRangeVarFromNameList(aj_qualified_name_list(name)),
+						 NoLock, true);
 	if (view == InvalidOid)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_TABLE),

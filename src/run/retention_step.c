@@ -57,7 +57,7 @@ keep_from(const char *keep, TimestampTz now)
 static Oid
 find_table(const char *name, bool missing_ok)
 {
-	List *names = stringToQualifiedNameList(name);
+	List *names = aj_qualified_name_list(name);
 
 	/* A bare name is one of the ready-made pipeline's. */
 	if (list_length(names) == 1)
