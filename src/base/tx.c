@@ -24,6 +24,7 @@
 #include "access/xact.h"
 #include "base/tx.h"
 #include "pgstat.h"
+#include "tcop/tcopprot.h"
 #include "utils/guc.h"
 #include "utils/snapmgr.h"
 
@@ -31,12 +32,14 @@ static void
 report_running(const char *activity)
 {
 	SetCurrentStatementStartTimestamp();
+	debug_query_string = activity;
 	pgstat_report_activity(STATE_RUNNING, activity);
 }
 
 static void
 report_idle(void)
 {
+	debug_query_string = NULL;
 	pgstat_report_stat(true);
 	pgstat_report_activity(STATE_IDLE, NULL);
 }
@@ -44,7 +47,8 @@ report_idle(void)
 /*
  * aj_tx_begin
  *		Open a transaction block that may write, with a snapshot.  "activity"
- *		is shown in pg_stat_activity.
+ *		is shown in pg_stat_activity and, if an error comes, in the server's
+ *		log; it must live until the end of the transaction.
  */
 void
 aj_tx_begin(const char *activity)

@@ -292,7 +292,7 @@ aj_job_plans(const int64 *job_ids, int njobs, int *n, MemoryContext context)
 	aj_spi_open(&spi, AJ_RIGHTS_CATALOG);
 	*n = (int) aj_spi_run(
 		"SELECT j.job_id, j.schedule, j.time_zone, s.next_slot,"
-		" greatest(s.last_slot, j.changed_at),"
+		" greatest(s.last_slot, j.changed_at), s.last_ended_at,"
 		" s.next_slot IS NULL AND EXISTS (SELECT FROM aggjobs.run r"
 		" WHERE r.job_id = j.job_id"
 		" AND r.status IN ('queued', 'running'))"
@@ -310,7 +310,8 @@ aj_job_plans(const int64 *job_ids, int njobs, int *n, MemoryContext context)
 		plans[i].time_zone = aj_spi_text((uint64) i, 3, context);
 		plans[i].next_slot = aj_spi_time((uint64) i, 4, AJ_NO_TIME);
 		plans[i].known_since = aj_spi_time((uint64) i, 5, AJ_NO_TIME);
-		plans[i].running = aj_spi_bool((uint64) i, 6);
+		plans[i].last_ended_at = aj_spi_time((uint64) i, 6, AJ_NO_TIME);
+		plans[i].running = aj_spi_bool((uint64) i, 7);
 	}
 	aj_spi_close(&spi);
 	return plans;

@@ -40,7 +40,8 @@ typedef struct AjJobPlan
 	char *time_zone;
 	TimestampTz next_slot;	 /* AJ_NO_TIME: none planned yet */
 	TimestampTz known_since; /* last slot, or when it was made or changed */
-	bool running;			 /* or queued */
+	TimestampTz last_ended_at;
+	bool running; /* or queued */
 } AjJobPlan;
 
 extern AjJob *aj_job_find(const char *name, bool missing_ok);

@@ -333,6 +333,30 @@ aj_run_of_job(int64 job_id)
 }
 
 /*
+ * Give this end to the runs that a query with one parameter selects; returns
+ * how many there were.
+ */
+static int
+finish_each(const char *select, AjArg arg, const AjRunEnd *end)
+{
+	MemoryContext context = CurrentMemoryContext;
+	AjSpi spi;
+	int n;
+	int64 *ids;
+
+	aj_spi_open(&spi, AJ_RIGHTS_CATALOG);
+	n = (int) aj_spi_run(select, AJ_ARGS(arg));
+	ids = MemoryContextAlloc(context, sizeof(int64) * (Size) Max(n, 1));
+	for (int i = 0; i < n; i++)
+		ids[i] = aj_spi_int8((uint64) i, 1, 0);
+	aj_spi_close(&spi);
+
+	for (int i = 0; i < n; i++)
+		(void) aj_run_finish(ids[i], end);
+	return n;
+}
+
+/*
  * aj_runs_crash_orphans
  *		Give running runs whose process is gone the status "crashed": those
  *		of one job, or all if "job_id" is 0.  Returns how many there were.
@@ -343,31 +367,41 @@ aj_run_of_job(int64 job_id)
 int
 aj_runs_crash_orphans(int64 job_id)
 {
-	MemoryContext context = CurrentMemoryContext;
-	AjSpi spi;
-	AjRunEnd end = {.status = "crashed"};
-	int n;
-	int64 *ids;
+	AjRunEnd end = {
+		.status = "crashed",
+		.error = "the process of the run ended without a word",
+		.hint = "The server's log may tell why it ended.",
+	};
 
-	aj_spi_open(&spi, AJ_RIGHTS_CATALOG);
-	n = (int) aj_spi_run("SELECT r.run_id FROM aggjobs.run r"
-						 " WHERE r.status = 'running'"
-						 " AND r.status IN ('queued', 'running')"
-						 " AND ($1 = 0 OR r.job_id = $1)"
-						 " AND NOT EXISTS (SELECT FROM pg_stat_activity a"
-						 " WHERE a.pid = r.worker_pid"
-						 " AND a.backend_start = r.worker_start)",
-						 AJ_ARGS(aj_arg_int8(job_id)));
-	ids = MemoryContextAlloc(context, sizeof(int64) * (Size) Max(n, 1));
-	for (int i = 0; i < n; i++)
-		ids[i] = aj_spi_int8((uint64) i, 1, 0);
-	aj_spi_close(&spi);
+	return finish_each("SELECT r.run_id FROM aggjobs.run r"
+					   " WHERE r.status = 'running'"
+					   " AND r.status IN ('queued', 'running')"
+					   " AND ($1 = 0 OR r.job_id = $1)"
+					   " AND NOT EXISTS (SELECT FROM pg_stat_activity a"
+					   " WHERE a.pid = r.worker_pid"
+					   " AND a.backend_start = r.worker_start)",
+					   aj_arg_int8(job_id), &end);
+}
 
-	end.error = "the process of the run ended without a word";
-	end.hint = "The server's log may tell why it ended.";
-	for (int i = 0; i < n; i++)
-		(void) aj_run_finish(ids[i], &end);
-	return n;
+/*
+ * aj_runs_cancel_copied
+ *		Cancel runs that were queued in the database of which this one is a
+ *		copy; that database runs them.  Returns how many there were.
+ */
+int
+aj_runs_cancel_copied(void)
+{
+	AjRunEnd end = {
+		.status = "cancelled",
+		.note = "queued in the database that this one was copied from",
+	};
+
+	return finish_each("SELECT r.run_id FROM aggjobs.run r"
+					   " JOIN aggjobs.job j USING (job_id)"
+					   " WHERE r.status = 'queued'"
+					   " AND r.status IN ('queued', 'running')"
+					   " AND j.database_oid <> $1",
+					   aj_arg_oid(MyDatabaseId), &end);
 }
 
 /* A tail that removes the runs selected by "doomed" and their log lines. */

@@ -67,6 +67,7 @@ extern void aj_runs_fire(const AjFiredSlot *slots, int n, bool *claimed);
 extern AjQueuedRun *aj_runs_queued(int limit, int *n, MemoryContext context);
 extern int64 aj_run_of_job(int64 job_id);
 extern int aj_runs_crash_orphans(int64 job_id);
+extern int aj_runs_cancel_copied(void);
 extern int aj_runs_prune(int64 job_id, int keep_successes, int keep_failures,
 						 int limit);
 extern int aj_runs_prune_old(int keep_minutes, int limit);

@@ -144,6 +144,7 @@ read_schedule(const AjJobPlan *plan, AjSchedule *schedule, pg_tz **zone)
 static TimestampTz
 first_slot(const AjJobPlan *plan, const AjSchedule *schedule, pg_tz *zone)
 {
+	TimestampTz now = aj_now();
 	TimestampTz next;
 
 	if (schedule->kind == AJ_SCHEDULE_START)
@@ -151,9 +152,15 @@ first_slot(const AjJobPlan *plan, const AjSchedule *schedule, pg_tz *zone)
 	if (schedule->kind == AJ_SCHEDULE_AFTER && plan->running)
 		return AJ_NO_TIME;
 	if (schedule->kind == AJ_SCHEDULE_AFTER)
-		return aj_now();
+	{
+		if (plan->last_ended_at == AJ_NO_TIME)
+			return now;
+		if (!aj_next_slot(schedule, zone, plan->last_ended_at, &next))
+			return AJ_NO_TIME;
+		return Max(next, now);
+	}
 	if (schedule->kind == AJ_SCHEDULE_AT ||
-		!aj_next_slot(schedule, zone, aj_now(), &next))
+		!aj_next_slot(schedule, zone, now, &next))
 		return AJ_NO_TIME;
 	return next;
 }

@@ -90,6 +90,16 @@ end_orphans(void)
 	aj_tx_commit();
 }
 
+/* Runs that came here in a copy of another database. */
+static void
+cancel_copied_runs(void)
+{
+	aj_tx_begin("look for runs of another database");
+	if (aj_runs_cancel_copied() > 0)
+		aj_slots_tell_run_ended();
+	aj_tx_commit();
+}
+
 /*
  * Read everything again, and put right what a crash left.  Slots know more
  * about the end of their runs than the table, so they come first.
@@ -99,6 +109,7 @@ load_everything(void)
 {
 	(void) aj_reap_ends(slots, aj_slots_look(MyDatabaseId, slots));
 	end_orphans();
+	cancel_copied_runs();
 	aj_due_reset(jobs_context);
 	aj_due_load(NULL, 0);
 	aj_dispatch_requeue();

@@ -9,6 +9,8 @@
  * VACUUM, CREATE INDEX CONCURRENTLY and the like) runs on its own, outside
  * any block, and its result is stored after it.
  *
+ * The first row that the last statement returns is part of the result.
+ *
  * In a session's CALL everything runs inside the caller's transaction, so
  * such statements fail there with the server's own error.
  *
@@ -30,6 +32,7 @@
 #include "nodes/parsenodes.h"
 #include "nodes/pg_list.h"
 #include "parser/analyze.h"
+#include "run/first_row.h"
 #include "run/step.h"
 #include "tcop/tcopprot.h"
 #include "tcop/utility.h"
@@ -52,6 +55,7 @@ static const NodeTag bare_statements[] = {
 	T_DropTableSpaceStmt,
 	T_CreateSubscriptionStmt,
 	T_DropSubscriptionStmt,
+	T_DiscardStmt,
 };
 
 static char *
@@ -68,6 +72,22 @@ command_text(const Jsonb *step)
 			 errhint(
 				 "Write {\"kind\": \"command\", \"command\": \"SELECT 1\"}.")));
 	return text;
+}
+
+static bool
+detaches_concurrently(const AlterTableStmt *statement)
+{
+	ListCell *cell;
+
+	foreach (cell, statement->cmds)
+	{
+		const AlterTableCmd *command = lfirst_node(AlterTableCmd, cell);
+
+		if (command->subtype == AT_DetachPartition &&
+			castNode(PartitionCmd, command->def)->concurrent)
+			return true;
+	}
+	return false;
 }
 
 static bool
@@ -150,7 +170,8 @@ plan_statement(RawStmt *statement, const char *text)
 
 /* Run one statement as the server runs those of a client. */
 static void
-run_statement(RawStmt *statement, const char *text, QueryCompletion *done)
+run_statement(RawStmt *statement, const char *text, DestReceiver *dest,
+			  QueryCompletion *done)
 {
 	CommandTag tag = CreateCommandTag(statement->stmt);
 	List *plans = plan_statement(statement, text);
@@ -161,7 +182,7 @@ run_statement(RawStmt *statement, const char *text, QueryCompletion *done)
 	portal->visible = false;
 	PortalDefineQuery(portal, NULL, text, tag, plans, NULL);
 	PortalStart(portal, NULL, 0, InvalidSnapshot);
-	(void) aj_portal_run(portal, None_Receiver, done);
+	(void) aj_portal_run(portal, dest, done);
 	PortalDrop(portal, false);
 }
 
@@ -179,13 +200,15 @@ run_in_worker(const char *text, AjStepHost *host, AjJson *result)
 {
 	List *statements = parse(text);
 	QueryCompletion done;
+	AjFirstRow first;
 	int64 rows = 0;
 	ListCell *cell;
 
 	InitializeQueryCompletion(&done);
 	foreach (cell, statements)
 	{
-		run_statement(lfirst_node(RawStmt, cell), text, &done);
+		aj_first_row_init(&first, host->context);
+		run_statement(lfirst_node(RawStmt, cell), text, &first.receiver, &done);
 		rows += rows_of(&done);
 		if (lnext(statements, cell) != NULL)
 			CommandCounterIncrement();
@@ -195,6 +218,8 @@ run_in_worker(const char *text, AjStepHost *host, AjJson *result)
 	aj_json_add_text(result, "command", GetCommandTagName(done.commandTag));
 	aj_json_add_int(result, "statements", list_length(statements));
 	aj_json_add_int(result, "rows", rows);
+	if (statements != NIL)
+		aj_json_add_json(result, "first_row", first.row);
 }
 
 static void
