@@ -60,11 +60,12 @@ override with_llvm := no
 endif
 
 # Inputs are in test/, outputs in expected/.  Parts in sql/ begin with a digit,
-# tests never do: pg_regress looks into sql/ first.
+# tests never do: pg_regress looks into sql/ first.  The tests' databases have
+# the extension from the start.
 REGRESS      = $(patsubst test/sql/%.sql,%,$(sort $(wildcard test/sql/*.sql)))
-REGRESS_OPTS = --inputdir=test
+REGRESS_OPTS = --inputdir=test --load-extension=$(EXTENSION)
 ISOLATION      = $(patsubst test/isolation/specs/%.spec,%,$(sort $(wildcard test/isolation/specs/*.spec)))
-ISOLATION_OPTS = --inputdir=test/isolation
+ISOLATION_OPTS = --inputdir=test/isolation --load-extension=$(EXTENSION)
 ifeq (,$(filter 13 14 15,$(PG_MAJOR)))
 ISOLATION_OPTS += --expecteddir=test/isolation
 endif

@@ -1,0 +1,221 @@
+# What the TAP tests have in common: servers with the extension, jobs, and
+# waiting for what runs in the background.
+#
+# Nothing here sleeps.  Each wait is for a condition and ends with an error
+# after PG_TEST_TIMEOUT_DEFAULT seconds; what has to be quick is measured with
+# the server's own clock, not with the pace at which we look.
+package AggjobsTest;
+
+use strict;
+use warnings;
+
+# Half a minute is an age for everything that is waited for here, and with the
+# usual three minutes one hanging test would eat the time of all others.
+BEGIN { $ENV{PG_TEST_TIMEOUT_DEFAULT} //= 30; }
+
+use Carp;
+use Exporter 'import';
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use Time::HiRes qw(time);
+
+our @EXPORT = qw(
+  $FOREVER
+  new_node start_node create_extension
+  add_job trigger run_to_end wait_for_end wait_in_command wait_for
+  run_field sqlstate_of seconds_for
+  scheduler_pid launcher_pid wait_for_scheduler processes_of
+);
+
+# A command that goes on until somebody stops it.  It holds no lock on which
+# the test itself could hang, as waiting for an advisory lock would.
+our $FOREVER = 'SELECT pg_sleep(3600)';
+
+# What the jobs in the tests do should be theirs alone.
+my $CONF = <<'CONF';
+shared_preload_libraries = 'pg_aggjobs'
+max_worker_processes = 32
+max_prepared_transactions = 10
+autovacuum = off
+timezone = 'UTC'
+log_timezone = 'UTC'
+CONF
+
+# new_node(name, conf => text, streaming => bool): a server not yet started.
+sub new_node
+{
+	my ($name, %args) = @_;
+	my $node = PostgreSQL::Test::Cluster->new($name);
+
+	$node->init(
+		allows_streaming => $args{streaming} // 0,
+		extra => [ '--encoding=UTF8', '--no-locale' ]);
+	$node->append_conf('postgresql.conf', $CONF . ($args{conf} // ''));
+	return $node;
+}
+
+# create_extension(node, database): with a scheduler at work, and without the
+# ready-made pipeline, whose jobs would run in between.
+sub create_extension
+{
+	my ($node, $database) = @_;
+
+	$node->safe_psql($database, 'CREATE EXTENSION pg_aggjobs');
+	$node->safe_psql($database,
+		'SET client_min_messages = warning; SELECT aggjobs_drop_pipeline()');
+	wait_for_scheduler($node, $database);
+	return;
+}
+
+# start_node(name, ...): a running server with the extension in "postgres".
+sub start_node
+{
+	my ($name, %args) = @_;
+	my $node = new_node($name, %args);
+
+	$node->start;
+	create_extension($node, 'postgres');
+	return $node;
+}
+
+# wait_for(node, database, condition, what)
+sub wait_for
+{
+	my ($node, $database, $condition, $what) = @_;
+
+	$node->poll_query_until($database, $condition)
+	  or croak "timed out waiting until " . ($what // $condition);
+	return;
+}
+
+# add_job(node, database, name, schedule or undef, command, argument => SQL, ...)
+sub add_job
+{
+	my ($node, $database, $name, $schedule, $command, %args) = @_;
+	my $more = join '', map { ", $_ => $args{$_}" } sort keys %args;
+
+	$schedule = defined $schedule ? "\$s\$$schedule\$s\$" : 'NULL';
+	return $node->safe_psql(
+		$database, qq{
+		SELECT aggjobs_create_job(\$n\$$name\$n\$, $schedule,
+			jsonb_build_array(jsonb_build_object('kind', 'command',
+				'command', \$c\$$command\$c\$))$more)});
+}
+
+sub trigger
+{
+	my ($node, $database, $job) = @_;
+
+	return $node->safe_psql($database, "SELECT aggjobs_trigger('$job')");
+}
+
+# The final status of a run.
+sub wait_for_end
+{
+	my ($node, $database, $run) = @_;
+	my $limit = $PostgreSQL::Test::Utils::timeout_default;
+
+	return $node->safe_psql($database,
+		"SELECT aggjobs_wait($run, '$limit seconds')");
+}
+
+# run_to_end(node, database, job): (run id, final status)
+sub run_to_end
+{
+	my ($node, $database, $job) = @_;
+	my $run = trigger($node, $database, $job);
+
+	return ($run, wait_for_end($node, $database, $run));
+}
+
+# Wait until the worker of a run sleeps, or waits for an advisory lock, in the
+# middle of its command; returns its pid.
+sub wait_in_command
+{
+	my ($node, $database, $run) = @_;
+
+	wait_for($node, $database, qq{
+		SELECT EXISTS (SELECT FROM aggjobs.runs r
+			JOIN pg_stat_activity a ON a.pid = r.worker_pid
+			WHERE r.run_id = $run AND r.status = 'running'
+			  AND a.wait_event IN ('PgSleep', 'advisory'))},
+		"run $run is in its command");
+	return run_field($node, $database, $run, 'worker_pid');
+}
+
+# An expression over the columns of aggjobs.runs, for one run.
+sub run_field
+{
+	my ($node, $database, $run, $expression) = @_;
+
+	return $node->safe_psql($database,
+		"SELECT $expression FROM aggjobs.runs WHERE run_id = $run");
+}
+
+# sqlstate_of(node, database, SQL): (SQLSTATE of the error, '' if none; all
+# that psql said)
+sub sqlstate_of
+{
+	my ($node, $database, $sql) = @_;
+	my ($status, $out, $err) =
+	  $node->psql($database, "\\set VERBOSITY verbose\n$sql",
+		on_error_stop => 1);
+	my ($state) = $err =~ /ERROR:  ([0-9A-Z]{5}):/;
+
+	return ($state // '', $err);
+}
+
+# How long it takes, in seconds.
+sub seconds_for
+{
+	my ($code) = @_;
+	my $start = time;
+
+	$code->();
+	return time - $start;
+}
+
+sub scheduler_pid
+{
+	my ($node, $database) = @_;
+
+	return $node->safe_psql('postgres', qq{
+		SELECT pid FROM pg_stat_activity
+		WHERE backend_type = 'pg_aggjobs scheduler' AND datname = '$database'});
+}
+
+sub launcher_pid
+{
+	my ($node) = @_;
+
+	return $node->safe_psql('postgres', qq{
+		SELECT pid FROM pg_stat_activity
+		WHERE backend_type = 'pg_aggjobs launcher'});
+}
+
+# Wait until a database has a scheduler that is past its start: asleep, since
+# it sleeps only once it has read everything.
+sub wait_for_scheduler
+{
+	my ($node, $database) = @_;
+
+	wait_for($node, 'postgres', qq{
+		SELECT EXISTS (SELECT FROM pg_stat_activity
+			WHERE backend_type = 'pg_aggjobs scheduler'
+			  AND datname = '$database' AND wait_event_type = 'Extension')},
+		"database $database has a scheduler");
+	return;
+}
+
+# How many of our processes are connected to a database.
+sub processes_of
+{
+	my ($node, $database) = @_;
+
+	return $node->safe_psql('postgres', qq{
+		SELECT count(*) FROM pg_stat_activity
+		WHERE backend_type LIKE 'pg_aggjobs%' AND datname = '$database'});
+}
+
+1;
