@@ -4,7 +4,7 @@
  * in doc/schedules.md.
  */
 
-CREATE FUNCTION aggjobs_preview_schedule(
+CREATE FUNCTION @extschema@.aggjobs_preview_schedule(
   schedule text,
   time_zone text DEFAULT 'UTC',
   n integer DEFAULT 5,
@@ -12,14 +12,14 @@ CREATE FUNCTION aggjobs_preview_schedule(
 RETURNS SETOF timestamptz
 LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 5
 AS 'MODULE_PATHNAME', 'aggjobs_preview_schedule';
-COMMENT ON FUNCTION aggjobs_preview_schedule(text, text, integer, timestamptz)
+COMMENT ON FUNCTION @extschema@.aggjobs_preview_schedule(text, text, integer, timestamptz)
 IS 'the next n slots of a schedule in a time zone, later than the present or a given instant';
 
-CREATE FUNCTION aggjobs_explain_schedule(
+CREATE FUNCTION @extschema@.aggjobs_explain_schedule(
   schedule text,
   time_zone text DEFAULT 'UTC')
 RETURNS text
 LANGUAGE c STABLE PARALLEL RESTRICTED
 AS 'MODULE_PATHNAME', 'aggjobs_explain_schedule';
-COMMENT ON FUNCTION aggjobs_explain_schedule(text, text)
+COMMENT ON FUNCTION @extschema@.aggjobs_explain_schedule(text, text)
 IS 'a sentence that says when a schedule is due';

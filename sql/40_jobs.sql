@@ -5,7 +5,7 @@
 
 -- -------------------------------------------------------------------- jobs
 
-CREATE FUNCTION aggjobs_create_job(
+CREATE FUNCTION @extschema@.aggjobs_create_job(
 	name           text,
 	schedule       text,
 	steps          jsonb,
@@ -21,20 +21,20 @@ CREATE FUNCTION aggjobs_create_job(
 	owner          name DEFAULT NULL)
 RETURNS bigint
 LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'aggjobs_create_job';
-COMMENT ON FUNCTION aggjobs_create_job(text, text, jsonb, text, text, interval, text, jsonb, boolean, integer, integer, interval, name) IS
+COMMENT ON FUNCTION @extschema@.aggjobs_create_job(text, text, jsonb, text, text, interval, text, jsonb, boolean, integer, integer, interval, name) IS
 	'make a job of ordered steps and return its id; a NULL schedule runs it only by hand';
 
-CREATE FUNCTION aggjobs_schedule(
+CREATE FUNCTION @extschema@.aggjobs_schedule(
 	name      text,
 	schedule  text,
 	command   text,
 	time_zone text DEFAULT 'UTC')
 RETURNS bigint
 LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'aggjobs_schedule';
-COMMENT ON FUNCTION aggjobs_schedule(text, text, text, text) IS
+COMMENT ON FUNCTION @extschema@.aggjobs_schedule(text, text, text, text) IS
 	'make a job that runs one SQL command and return its id';
 
-CREATE FUNCTION aggjobs_alter_job(
+CREATE FUNCTION @extschema@.aggjobs_alter_job(
 	name           text,
 	schedule       text DEFAULT NULL,
 	steps          jsonb DEFAULT NULL,
@@ -52,71 +52,71 @@ CREATE FUNCTION aggjobs_alter_job(
 	command        text DEFAULT NULL)
 RETURNS void
 LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'aggjobs_alter_job';
-COMMENT ON FUNCTION aggjobs_alter_job(text, text, jsonb, text, text, interval, text, jsonb, boolean, integer, integer, interval, name, text, text) IS
+COMMENT ON FUNCTION @extschema@.aggjobs_alter_job(text, text, jsonb, text, text, interval, text, jsonb, boolean, integer, integer, interval, name, text, text) IS
 	'change what is given of a job; schedule '''' means only by hand, timeout 0 and memory_limit ''0'' no limit';
 
-CREATE FUNCTION aggjobs_drop_job(name text) RETURNS void
+CREATE FUNCTION @extschema@.aggjobs_drop_job(name text) RETURNS void
 LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'aggjobs_drop_job';
-COMMENT ON FUNCTION aggjobs_drop_job(text) IS
+COMMENT ON FUNCTION @extschema@.aggjobs_drop_job(text) IS
 	'remove a job: queued runs are cancelled, a running one ends by itself, the history stays until it is old';
 
-CREATE FUNCTION aggjobs_pause(name text) RETURNS integer
+CREATE FUNCTION @extschema@.aggjobs_pause(name text) RETURNS integer
 LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'aggjobs_pause';
-COMMENT ON FUNCTION aggjobs_pause(text) IS
+COMMENT ON FUNCTION @extschema@.aggjobs_pause(text) IS
 	'no new slots for a job, or for all of the caller''s jobs if NULL; returns how many were changed';
 
-CREATE FUNCTION aggjobs_resume(name text) RETURNS integer
+CREATE FUNCTION @extschema@.aggjobs_resume(name text) RETURNS integer
 LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'aggjobs_resume';
-COMMENT ON FUNCTION aggjobs_resume(text) IS
+COMMENT ON FUNCTION @extschema@.aggjobs_resume(text) IS
 	'the next slot of a paused job is the first one after now; NULL resumes all of the caller''s jobs';
 
-CREATE FUNCTION aggjobs_sync_jobs(
+CREATE FUNCTION @extschema@.aggjobs_sync_jobs(
 	jobs    jsonb,
 	prune   boolean DEFAULT false,
 	dry_run boolean DEFAULT false)
 RETURNS TABLE (action text, job_name text, changes text)
 LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'aggjobs_sync_jobs';
-COMMENT ON FUNCTION aggjobs_sync_jobs(jsonb, boolean, boolean) IS
+COMMENT ON FUNCTION @extschema@.aggjobs_sync_jobs(jsonb, boolean, boolean) IS
 	'make the jobs be as declared; with prune the caller''s other jobs are dropped, with dry_run nothing is done';
 
-CREATE FUNCTION aggjobs_set(name text, value text) RETURNS void
+CREATE FUNCTION @extschema@.aggjobs_set(name text, value text) RETURNS void
 LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'aggjobs_set';
-COMMENT ON FUNCTION aggjobs_set(text, text) IS
+COMMENT ON FUNCTION @extschema@.aggjobs_set(text, text) IS
 	'set the value of ${NAME} in schedules, or the keep of retention.TABLE; NULL removes it';
 
 -- -------------------------------------------------------------------- runs
 
-CREATE FUNCTION aggjobs_trigger(
+CREATE FUNCTION @extschema@.aggjobs_trigger(
 	name    text,
 	at      timestamptz DEFAULT NULL,
 	dry_run boolean DEFAULT false)
 RETURNS bigint
 LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'aggjobs_trigger';
-COMMENT ON FUNCTION aggjobs_trigger(text, timestamptz, boolean) IS
+COMMENT ON FUNCTION @extschema@.aggjobs_trigger(text, timestamptz, boolean) IS
 	'queue a run, which starts when the transaction commits, and return its id; at is an instant in the hour, day, ... to compute';
 
-CREATE PROCEDURE aggjobs_run(
+CREATE PROCEDURE @extschema@.aggjobs_run(
 	name    text,
 	at      timestamptz DEFAULT NULL,
 	dry_run boolean DEFAULT false)
 LANGUAGE c AS 'MODULE_PATHNAME', 'aggjobs_run';
-COMMENT ON PROCEDURE aggjobs_run(text, timestamptz, boolean) IS
+COMMENT ON PROCEDURE @extschema@.aggjobs_run(text, timestamptz, boolean) IS
 	'run a job here and now, in this session, with a NOTICE for each step';
 
-CREATE FUNCTION aggjobs_wait(
+CREATE FUNCTION @extschema@.aggjobs_wait(
 	run_id  bigint,
 	timeout interval DEFAULT NULL)
 RETURNS text
 LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'aggjobs_wait';
-COMMENT ON FUNCTION aggjobs_wait(bigint, interval) IS
+COMMENT ON FUNCTION @extschema@.aggjobs_wait(bigint, interval) IS
 	'wait for the end of a run and return its status, or the status it has when the timeout is over';
 
-CREATE FUNCTION aggjobs_cancel(run_id bigint) RETURNS boolean
+CREATE FUNCTION @extschema@.aggjobs_cancel(run_id bigint) RETURNS boolean
 LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'aggjobs_cancel';
-COMMENT ON FUNCTION aggjobs_cancel(bigint) IS
+COMMENT ON FUNCTION @extschema@.aggjobs_cancel(bigint) IS
 	'cancel a queued or running run, at once; false if there was nothing to cancel';
 
-CREATE FUNCTION aggjobs_retry(run_id bigint) RETURNS bigint
+CREATE FUNCTION @extschema@.aggjobs_retry(run_id bigint) RETURNS bigint
 LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'aggjobs_retry';
-COMMENT ON FUNCTION aggjobs_retry(bigint) IS
+COMMENT ON FUNCTION @extschema@.aggjobs_retry(bigint) IS
 	'queue another attempt at a run that has ended and return its id';

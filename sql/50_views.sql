@@ -303,7 +303,11 @@ UNION ALL
 SELECT 'failures',
        CASE WHEN count(*) = 0 THEN 'ok' ELSE 'failing' END,
        CASE WHEN count(*) = 0 THEN 'no job has failed three times in a row'
-            ELSE 'failed three times or more in a row: ' || pg_catalog.string_agg(j.job_name, ', ' ORDER BY j.job_name) END
+            ELSE pg_catalog.format('%s jobs failed three times or more in a row%s', count(*),
+                                   -- names only of jobs that the reader may see
+                                   ': ' || pg_catalog.string_agg(j.job_name, ', ' ORDER BY j.job_name)
+                                           FILTER (WHERE pg_catalog.pg_has_role(j.owner::oid, 'USAGE')
+                                                      OR pg_catalog.pg_has_role('pg_monitor', 'USAGE'))) END
 FROM aggjobs.job j JOIN aggjobs.job_state s USING (job_id)
 WHERE j.enabled AND s.failures_in_a_row >= 3
 UNION ALL
@@ -328,7 +332,7 @@ COMMENT ON COLUMN aggjobs.health.detail IS 'what was found, in words';
 
 -- --------------------------------------------------------- short functions
 
-CREATE FUNCTION aggjobs_status(name text DEFAULT NULL)
+CREATE FUNCTION @extschema@.aggjobs_status(name text DEFAULT NULL)
 RETURNS TABLE (job_name text, state text, last_status text, last_run_at timestamptz, next_run_at timestamptz, fails integer)
 LANGUAGE sql STABLE PARALLEL RESTRICTED
 BEGIN ATOMIC
@@ -338,24 +342,24 @@ BEGIN ATOMIC
 	WHERE name IS NULL OR j.job_name = name
 	ORDER BY j.job_name;
 END;
-COMMENT ON FUNCTION aggjobs_status(text) IS 'how all jobs stand, or one, in 100 columns';
+COMMENT ON FUNCTION @extschema@.aggjobs_status(text) IS 'how all jobs stand, or one, in 100 columns';
 
-CREATE FUNCTION aggjobs_history(name text DEFAULT NULL, max integer DEFAULT 20)
+CREATE FUNCTION @extschema@.aggjobs_history(name text DEFAULT NULL, max integer DEFAULT 20)
 RETURNS TABLE (run_id bigint, job_name text, status text, started_at timestamptz, seconds numeric, outcome text)
 LANGUAGE sql STABLE PARALLEL RESTRICTED
 BEGIN ATOMIC
 	SELECT r.run_id, r.job_name, r.status, coalesce(r.started_at, r.queued_at)::timestamptz(0),
 	       round(extract(epoch FROM r.duration)::numeric, 3),
 	       CASE WHEN r.status = 'succeeded' THEN r.rows_written || ' rows'
-	            ELSE left(coalesce(r.error, r.note), 30) END
+	            ELSE left(coalesce(r.error, r.note), 24) END
 	FROM aggjobs.runs r
 	WHERE name IS NULL OR r.job_name = name
 	ORDER BY r.run_id DESC
 	LIMIT greatest(max, 0);
 END;
-COMMENT ON FUNCTION aggjobs_history(text, integer) IS 'the last runs of all jobs, or of one, the newest first, in 100 columns';
+COMMENT ON FUNCTION @extschema@.aggjobs_history(text, integer) IS 'the last runs of all jobs, or of one, the newest first, in 100 columns';
 
-CREATE FUNCTION aggjobs_logs(run_id bigint, tail integer DEFAULT NULL, since timestamptz DEFAULT NULL)
+CREATE FUNCTION @extschema@.aggjobs_logs(run_id bigint, tail integer DEFAULT NULL, since timestamptz DEFAULT NULL)
 RETURNS TABLE (logged_at timestamptz, level text, message text)
 LANGUAGE sql STABLE PARALLEL RESTRICTED
 BEGIN ATOMIC
@@ -368,5 +372,5 @@ BEGIN ATOMIC
 	      LIMIT tail) t
 	ORDER BY t.seq;
 END;
-COMMENT ON FUNCTION aggjobs_logs(bigint, integer, timestamptz) IS
+COMMENT ON FUNCTION @extschema@.aggjobs_logs(bigint, integer, timestamptz) IS
 	'log lines of a run, in order; tail gives the last ones, since those raised later';

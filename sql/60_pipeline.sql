@@ -742,41 +742,42 @@ BEGIN
 	 * below better than ours does.
 	 */
 	IF (SELECT count(*) FROM pg_catalog.pg_proc AS p
-	    WHERE p.proname = 'aggjobs_create_job' AND p.pronamespace = current_schema()::regnamespace) <> 1 THEN
-		RAISE EXCEPTION 'there is another function aggjobs_create_job in schema %', current_schema()
+	    JOIN pg_catalog.pg_extension AS e ON e.extnamespace = p.pronamespace
+	    WHERE p.proname = 'aggjobs_create_job' AND e.extname = 'pg_aggjobs') <> 1 THEN
+		RAISE EXCEPTION 'there is another function aggjobs_create_job in the schema of the extension'
 			USING ERRCODE = 'duplicate_function',
 			      HINT = 'Drop it, or create the extension in another schema.';
 	END IF;
-
-	PERFORM aggjobs_create_job('hourly', '5 * * * *',
-		'[{"kind": "rollup", "rollup": "hourly_analytics"},
-		  {"kind": "rollup", "rollup": "user_activity_hourly"},
-		  {"kind": "rollup", "rollup": "credit_consumption_hourly"}]',
-		description => 'hourly figures of executions, user activity and credits');
-	PERFORM aggjobs_create_job('daily', '5 0 * * *',
-		'[{"kind": "rollup", "rollup": "daily_analytics"},
-		  {"kind": "rollup", "rollup": "model_usage_stats"},
-		  {"kind": "refresh_matview", "view": "aggjobs.recent_activity_summary"}]',
-		description => 'daily figures of executions and models, then the summary of recent activity');
-	PERFORM aggjobs_create_job('weekly', '0 2 * * 1',
-		'[{"kind": "rollup", "rollup": "weekly_analytics"}]',
-		description => 'weekly figures of executions');
-	PERFORM aggjobs_create_job('monthly', '0 3 1 * *',
-		'[{"kind": "rollup", "rollup": "monthly_analytics"}]',
-		description => 'monthly figures of executions');
-	PERFORM aggjobs_create_job('refresh_views', '*/15 * * * *',
-		'[{"kind": "refresh_matview",
-		   "views": ["aggjobs.recent_activity_summary", "aggjobs.mv_daily_user_metrics",
-		             "aggjobs.mv_hourly_execution_stats", "aggjobs.mv_workspace_summary"]}]',
-		description => 'materialized views for dashboards');
-	PERFORM aggjobs_create_job('cleanup', '0 3 * * *',
-		'[{"kind": "retention"}]',
-		description => 'removes rows that are older than their retention.TABLE setting');
-	PERFORM aggjobs_create_job('health_check', '*/5 * * * *',
-		'[{"kind": "health"}]',
-		description => 'checks the scheduler, the jobs and the freshness of the rollups');
 END
 $do$;
+
+SELECT @extschema@.aggjobs_create_job('hourly', '5 * * * *',
+	'[{"kind": "rollup", "rollup": "hourly_analytics"},
+	  {"kind": "rollup", "rollup": "user_activity_hourly"},
+	  {"kind": "rollup", "rollup": "credit_consumption_hourly"}]',
+	description => 'hourly figures of executions, user activity and credits');
+SELECT @extschema@.aggjobs_create_job('daily', '5 0 * * *',
+	'[{"kind": "rollup", "rollup": "daily_analytics"},
+	  {"kind": "rollup", "rollup": "model_usage_stats"},
+	  {"kind": "refresh_matview", "view": "aggjobs.recent_activity_summary"}]',
+	description => 'daily figures of executions and models, then the summary of recent activity');
+SELECT @extschema@.aggjobs_create_job('weekly', '0 2 * * 1',
+	'[{"kind": "rollup", "rollup": "weekly_analytics"}]',
+	description => 'weekly figures of executions');
+SELECT @extschema@.aggjobs_create_job('monthly', '0 3 1 * *',
+	'[{"kind": "rollup", "rollup": "monthly_analytics"}]',
+	description => 'monthly figures of executions');
+SELECT @extschema@.aggjobs_create_job('refresh_views', '*/15 * * * *',
+	'[{"kind": "refresh_matview",
+	   "views": ["aggjobs.recent_activity_summary", "aggjobs.mv_daily_user_metrics",
+	             "aggjobs.mv_hourly_execution_stats", "aggjobs.mv_workspace_summary"]}]',
+	description => 'materialized views for dashboards');
+SELECT @extschema@.aggjobs_create_job('cleanup', '0 3 * * *',
+	'[{"kind": "retention"}]',
+	description => 'removes rows that are older than their retention.TABLE setting');
+SELECT @extschema@.aggjobs_create_job('health_check', '*/5 * * * *',
+	'[{"kind": "health"}]',
+	description => 'checks the scheduler, the jobs and the freshness of the rollups');
 
 UPDATE aggjobs.job SET builtin = true
 WHERE job_name IN ('hourly', 'daily', 'weekly', 'monthly', 'refresh_views', 'cleanup', 'health_check');
@@ -808,7 +809,7 @@ SELECT pg_catalog.pg_extension_config_dump('aggjobs.credit_consumption_hourly', 
  * the user's depends on the pipeline.  Rollups and jobs of users depend on it
  * without the server's knowing; they are looked for first.
  */
-CREATE FUNCTION aggjobs_drop_pipeline() RETURNS void
+CREATE FUNCTION @extschema@.aggjobs_drop_pipeline() RETURNS void
 	LANGUAGE plpgsql
 	SET search_path = pg_catalog, pg_temp
 AS $fn$
@@ -940,6 +941,6 @@ BEGIN
 		                      array_to_string(removed, E'\n'));
 END
 $fn$;
-REVOKE ALL ON FUNCTION aggjobs_drop_pipeline() FROM PUBLIC;
-COMMENT ON FUNCTION aggjobs_drop_pipeline() IS
+REVOKE ALL ON FUNCTION @extschema@.aggjobs_drop_pipeline() FROM PUBLIC;
+COMMENT ON FUNCTION @extschema@.aggjobs_drop_pipeline() IS
 	'removes the ready-made pipeline with its data: jobs, rollups, materialized views, tables, settings; for the owner of the extension';

@@ -3,7 +3,7 @@
  * the views; aggjobs_grant() lets a role have jobs of its own.
  */
 
-CREATE FUNCTION aggjobs_grant(role name) RETURNS void
+CREATE FUNCTION @extschema@.aggjobs_grant(role name) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $function$
 DECLARE
 	item text;
@@ -28,10 +28,10 @@ BEGIN
 	END LOOP;
 END;
 $function$;
-COMMENT ON FUNCTION aggjobs_grant(name) IS
+COMMENT ON FUNCTION @extschema@.aggjobs_grant(name) IS
 	'let a role have jobs of its own: make, run, change and watch them; to be called by the owner of the extension';
 
-CREATE FUNCTION aggjobs_revoke(role name) RETURNS void
+CREATE FUNCTION @extschema@.aggjobs_revoke(role name) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $function$
 DECLARE
 	item text;
@@ -52,7 +52,7 @@ BEGIN
 	END LOOP;
 END;
 $function$;
-COMMENT ON FUNCTION aggjobs_revoke(name) IS
+COMMENT ON FUNCTION @extschema@.aggjobs_revoke(name) IS
 	'take back what aggjobs_grant() gave; jobs of the role stay and run until they are dropped';
 
 DO $do$
@@ -63,7 +63,9 @@ BEGIN
 	               FROM pg_catalog.pg_proc p
 	               WHERE p.pronamespace = 'aggjobs'::regnamespace
 	                     AND p.proname IN ('capture_row', 'capture_truncate', 'installed', 'scheduler_state', 'worker_slots')
-	                  OR p.pronamespace = pg_catalog.current_schema()::regnamespace AND p.proname LIKE 'aggjobs\_%'
+	                  OR p.pronamespace = (SELECT e.extnamespace FROM pg_catalog.pg_extension e
+	                                          WHERE e.extname = 'pg_aggjobs')
+	                     AND p.proname LIKE 'aggjobs\_%'
 	LOOP
 		EXECUTE pg_catalog.format('REVOKE ALL ON ROUTINE %s FROM PUBLIC', routine);
 	END LOOP;
@@ -74,9 +76,10 @@ GRANT USAGE ON SCHEMA aggjobs TO pg_monitor;
 GRANT SELECT ON aggjobs.jobs, aggjobs.runs, aggjobs.run_logs, aggjobs.workers, aggjobs.job_stats,
 	aggjobs.settings, aggjobs.rollups, aggjobs.health TO pg_monitor;
 GRANT EXECUTE ON FUNCTION aggjobs.scheduler_state(), aggjobs.worker_slots() TO pg_monitor;
-GRANT EXECUTE ON FUNCTION aggjobs_status(text), aggjobs_history(text, integer),
-	aggjobs_logs(bigint, integer, timestamptz), aggjobs_preview_schedule(text, text, integer, timestamptz),
-	aggjobs_explain_schedule(text, text) TO pg_monitor;
+GRANT EXECUTE ON FUNCTION @extschema@.aggjobs_status(text), @extschema@.aggjobs_history(text, integer),
+	@extschema@.aggjobs_logs(bigint, integer, timestamptz),
+	@extschema@.aggjobs_preview_schedule(text, text, integer, timestamptz),
+	@extschema@.aggjobs_explain_schedule(text, text) TO pg_monitor;
 
 /*
  * What users made is dumped; what this script makes is not.  Runs are left
