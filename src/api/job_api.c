@@ -23,6 +23,7 @@
 #include "base/spi.h"
 #include "catalog/setting.h"
 #include "miscadmin.h"
+#include "run/step.h"
 #include "shmem/segment.h"
 #include "shmem/wake.h"
 
@@ -288,11 +289,8 @@ check_setting_value(const char *name, const char *value)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("the value of setting \"%s\" is longer than 1000 bytes",
 						name)));
-	if (strncmp(name, "retention.", 10) == 0 &&
-		pg_strcasecmp(value, "forever") != 0)
-		(void) DirectFunctionCall3(interval_in, CStringGetDatum(value),
-								   ObjectIdGetDatum(InvalidOid),
-								   Int32GetDatum(-1));
+	if (strncmp(name, "retention.", 10) == 0)
+		aj_retention_check(name + 10, value);
 }
 
 /* Plans depend on settings: read the schedules that use one again. */

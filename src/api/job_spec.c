@@ -31,6 +31,7 @@
 #define LONGEST_NAME 100
 #define LONGEST_SCHEDULE 1000
 #define LONGEST_DESCRIPTION 10000
+#define LONGEST_YEARS 1000
 
 static const char *const json_keys[] = {
 	"name",			  "schedule",	   "steps",		   "command",  "time_zone",
@@ -81,10 +82,15 @@ set_schedule(AjJob *job, const char *schedule)
 	job->schedule = pstrdup(schedule);
 }
 
+/*
+ * An interval from 0 to a length that can be added to or taken from any
+ * present time: one that can't would fail in the scheduler, for all jobs.
+ */
 static Interval *
 checked_interval(const char *what, Interval *interval)
 {
 	Interval zero = {0};
+	Interval longest = {.month = LONGEST_YEARS * MONTHS_PER_YEAR};
 
 	if (DatumGetInt32(DirectFunctionCall2(interval_cmp,
 										  IntervalPGetDatum(interval),
@@ -92,6 +98,12 @@ checked_interval(const char *what, Interval *interval)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("%s must not be negative", what)));
+	if (DatumGetInt32(DirectFunctionCall2(interval_cmp,
+										  IntervalPGetDatum(interval),
+										  IntervalPGetDatum(&longest))) > 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("%s is longer than %d years", what, LONGEST_YEARS)));
 	if (interval->month == 0 && interval->day == 0 && interval->time == 0)
 		return NULL;
 	return interval;
@@ -210,7 +222,9 @@ aj_job_apply_spec(AjJob *job, const AjJobSpec *spec)
 		job->keep_failures = checked_keep("keep_failures", spec->keep_failures);
 	if (spec->keep_age != NULL)
 		job->keep_age = checked_interval("keep_age", spec->keep_age);
-	check_owner(job);
+	/* What is paused may stay so, whatever has become of its owner. */
+	if (job->enabled || spec->owner != NULL)
+		check_owner(job);
 }
 
 /*

@@ -90,7 +90,7 @@ aggjobs_trigger(PG_FUNCTION_ARGS)
 	}
 	aj_segment_require("aggjobs_trigger()");
 	run_id = aj_run_insert(job->job_id, job->name, job->owner, at, 1, "manual");
-	aj_wake_run(run_id);
+	aj_wake_runs();
 	PG_RETURN_INT64(run_id);
 }
 
@@ -197,19 +197,19 @@ aggjobs_wait(PG_FUNCTION_ARGS)
 	AjRun *run;
 	char *status;
 
-	if (!PG_ARGISNULL(0) && aj_wake_is_pending_run(PG_GETARG_INT64(0)))
+	aj_segment_require("aggjobs_wait()");
+	PushActiveSnapshot(GetLatestSnapshot());
+	run = run_argument(fcinfo);
+	PopActiveSnapshot();
+	if (run->uncommitted && !is_over(run->status))
 		ereport(
 			ERROR,
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 			 errmsg(
 				 "run " INT64_FORMAT
 				 " was queued by this transaction and starts when it commits",
-				 PG_GETARG_INT64(0)),
+				 run->run_id),
 			 errhint("COMMIT first, then wait.")));
-	aj_segment_require("aggjobs_wait()");
-	PushActiveSnapshot(GetLatestSnapshot());
-	run = run_argument(fcinfo);
-	PopActiveSnapshot();
 
 	ConditionVariablePrepareToSleep(&aj_segment()->run_ended);
 	while (!is_over(status = aj_run_status_latest(run->run_id)) &&
@@ -285,6 +285,6 @@ aggjobs_retry(PG_FUNCTION_ARGS)
 	aj_segment_require("aggjobs_retry()");
 	run_id = aj_run_insert(job->job_id, job->name, job->owner, run->at,
 						   run->attempt + 1, "retry");
-	aj_wake_run(run_id);
+	aj_wake_runs();
 	PG_RETURN_INT64(run_id);
 }

@@ -44,22 +44,57 @@ report_idle(void)
 	pgstat_report_activity(STATE_IDLE, NULL);
 }
 
-/*
- * aj_tx_begin
- *		Open a transaction block that may write, with a snapshot.  "activity"
- *		is shown in pg_stat_activity and, if an error comes, in the server's
- *		log; it must live until the end of the transaction.
- */
-void
-aj_tx_begin(const char *activity)
+static void
+open_block(const char *activity)
 {
 	report_running(activity);
 	StartTransactionCommand();
 	BeginTransactionBlock();
 	CommitTransactionCommand();
 	StartTransactionCommand();
+}
+
+/*
+ * aj_tx_begin
+ *		Open a transaction block of our own, with a snapshot.  "activity" is
+ *		shown in pg_stat_activity and, if an error comes, in the server's log;
+ *		it must live until the end of the transaction.
+ *
+ * It may write and sees what is committed, whatever the default modes of the
+ * role or the database are.
+ */
+void
+aj_tx_begin(const char *activity)
+{
+	open_block(activity);
 	XactReadOnly = false;
+	XactIsoLevel = XACT_READ_COMMITTED;
 	PushActiveSnapshot(GetTransactionSnapshot());
+}
+
+/* The same for what users wrote: there the default modes count. */
+void
+aj_tx_begin_users(const char *activity)
+{
+	open_block(activity);
+	PushActiveSnapshot(GetTransactionSnapshot());
+}
+
+/*
+ * aj_tx_make_own
+ *		Go on in a user's transaction as if it were our own; false if it is
+ *		read only, and so can only be ended.
+ *
+ * That others have changed rows of ours since its first statement is no
+ * serialization failure of the user's.
+ */
+bool
+aj_tx_make_own(void)
+{
+	if (XactReadOnly)
+		return false;
+	XactIsoLevel = XACT_READ_COMMITTED;
+	return true;
 }
 
 /*

@@ -8,7 +8,9 @@
 #include "base/compat.h"
 
 extern void aj_tx_begin(const char *activity);
+extern void aj_tx_begin_users(const char *activity);
 extern void aj_tx_begin_bare(const char *activity);
+extern bool aj_tx_make_own(void);
 extern void aj_tx_commit(void);
 extern void aj_tx_abort(void);
 

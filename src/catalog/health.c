@@ -4,7 +4,8 @@
  *	  aggjobs.health: how things stand.
  *
  * The view holds the rules; this only reads it, with the rights of the
- * extension's owner.  Needs a transaction.
+ * caller, as it names jobs and each may know only of some.  Needs a
+ * transaction.
  *
  * Copyright (c) 2026, pg_aggjobs contributors
  *
@@ -26,7 +27,7 @@ aj_health_checks(int *n)
 	AjSpi spi;
 	AjHealth *checks;
 
-	aj_spi_open(&spi, AJ_RIGHTS_CATALOG);
+	aj_spi_open(&spi, AJ_RIGHTS_CALLER);
 	*n = (int) aj_spi_run("SELECT h.check_name, h.state, h.detail"
 						  " FROM aggjobs.health h",
 						  AJ_NO_ARGS);

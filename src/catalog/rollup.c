@@ -233,6 +233,23 @@ aj_rollup_is_source(Oid relation)
 						  AJ_ARGS(aj_arg_oid(relation))) > 0;
 }
 
+/* The time column from which rollups of this table are computed, or NULL. */
+char *
+aj_rollup_time_column(Oid source)
+{
+	MemoryContext context = CurrentMemoryContext;
+	AjSpi spi;
+	char *column = NULL;
+
+	aj_spi_open(&spi, AJ_RIGHTS_CATALOG);
+	if (aj_spi_run("SELECT r.time_column::text FROM aggjobs.rollup r"
+				   " WHERE r.source = $1 LIMIT 1",
+				   AJ_ARGS(aj_arg_oid(source))) > 0)
+		column = aj_spi_text(0, 1, context);
+	aj_spi_close(&spi);
+	return column;
+}
+
 /* A transaction wrote rows of a source within [from, to). */
 void
 aj_change_add(Oid source, TimestampTz from, TimestampTz to)

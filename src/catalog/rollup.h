@@ -42,6 +42,7 @@ extern void aj_rollup_set_horizon(int64 rollup_id, TimestampTz horizon);
 extern void aj_rollup_freeze(Oid source, TimestampTz before);
 extern TimestampTz aj_rollup_retire_limit(Oid source, TimestampTz wanted);
 extern bool aj_rollup_is_source(Oid relation);
+extern char *aj_rollup_time_column(Oid source);
 
 extern void aj_change_add(Oid source, TimestampTz from, TimestampTz to);
 extern uint64 aj_change_absorb(Oid source);

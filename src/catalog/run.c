@@ -20,6 +20,7 @@
  */
 #include "base/compat.h"
 
+#include "access/xact.h"
 #include "base/clock.h"
 #include "base/spi.h"
 #include "catalog/run.h"
@@ -55,10 +56,11 @@ aj_run_find(int64 run_id)
 	MemoryContext context = CurrentMemoryContext;
 	AjSpi spi;
 	AjRun *run = NULL;
+	bool isnull;
 
 	aj_spi_open(&spi, AJ_RIGHTS_CATALOG);
 	if (aj_spi_run("SELECT r.run_id, r.job_id, r.job_name, r.owner::oid,"
-				   " r.slot, r.at, r.attempt, r.status"
+				   " r.slot, r.at, r.attempt, r.status, r.xmin"
 				   " FROM aggjobs.run r WHERE r.run_id = $1",
 				   AJ_ARGS(aj_arg_int8(run_id))) > 0)
 	{
@@ -71,6 +73,8 @@ aj_run_find(int64 run_id)
 		run->at = aj_spi_time(0, 6, AJ_NO_TIME);
 		run->attempt = (int) aj_spi_int8(0, 7, 1);
 		run->status = aj_spi_text(0, 8, context);
+		run->uncommitted = TransactionIdIsCurrentTransactionId(
+			DatumGetTransactionId(aj_spi_datum(0, 9, &isnull)));
 	}
 	aj_spi_close(&spi);
 	return run;

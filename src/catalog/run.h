@@ -20,6 +20,7 @@ typedef struct AjRun
 	TimestampTz at;	  /* AJ_NO_TIME: what is due */
 	int attempt;
 	char *status;
+	bool uncommitted; /* written by the transaction that is open here */
 } AjRun;
 
 /* How a run ended; texts may be NULL. */

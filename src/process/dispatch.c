@@ -137,23 +137,22 @@ start_worker(const AjQueuedRun *run)
 	return GIVEN_AWAY;
 }
 
+/* "no_process": none could be had for an earlier run of the queue. */
 static Given
-give(const AjQueuedRun *run, int *nworkers)
+give(const AjQueuedRun *run, int *nworkers, bool no_process)
 {
-	Given given;
+	Given given = GIVEN_NOT;
 
 	if (is_at_work(run->job_id))
 		return GIVEN_NOT;
 	if (aj_slots_assign(MyDatabaseId, run->owner, run->run_id, run->job_id))
 		return GIVEN_AWAY;
-	if (*nworkers >= aj_max_workers)
-	{
-		(void) aj_slots_retire_one(MyDatabaseId, run->owner);
-		return GIVEN_NOT;
-	}
-	given = start_worker(run);
+	if (*nworkers < aj_max_workers && !no_process)
+		given = start_worker(run);
 	if (given == GIVEN_AWAY)
 		(*nworkers)++;
+	else
+		(void) aj_slots_retire_one(MyDatabaseId, run->owner);
 	return given;
 }
 
@@ -204,13 +203,12 @@ aj_dispatch(const AjSlotView *slots, int nslots)
 	read_queue();
 	for (int i = 0; i < nqueue; i++)
 	{
-		Given given = GIVEN_NOT;
+		Given given;
 
 		CHECK_FOR_INTERRUPTS();
 		if (has_slot(slots, nslots, queue[i].run_id))
 			continue;
-		if (!no_process)
-			given = give(&queue[i], &nworkers);
+		given = give(&queue[i], &nworkers, no_process);
 		no_process |= given == GIVEN_NO_PROCESS;
 		if (given != GIVEN_AWAY)
 			queue[kept++] = queue[i];

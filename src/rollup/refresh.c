@@ -169,6 +169,26 @@ drop_frozen(const AjRollup *rollup)
 		 errdetail("Buckets that were retired keep what they have.")));
 }
 
+/*
+ * Who may not write the target must not move what we note about it either,
+ * also when there is nothing to write.
+ */
+static void
+check_rights(const AjRollup *rollup)
+{
+	if (pg_class_aclcheck(rollup->target, GetUserId(), ACL_INSERT) !=
+			ACLCHECK_OK ||
+		pg_class_aclcheck(rollup->target, GetUserId(), ACL_DELETE) !=
+			ACLCHECK_OK)
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg("permission denied to refresh rollup \"%s\"",
+					rollup->name),
+			 errdetail("It fills table %s, which needs INSERT and DELETE.",
+					   rollup->target_name)));
+}
+
 static void
 refresh_due(AjRollup *rollup, AjRefresh *refresh)
 {
@@ -176,6 +196,7 @@ refresh_due(AjRollup *rollup, AjRefresh *refresh)
 	AjRange *ranges;
 	int n;
 
+	check_rights(rollup);
 	if (rollup->source_rollup == 0)
 		(void) aj_change_absorb(rollup->source);
 	commit_so_far(refresh);
@@ -192,6 +213,7 @@ refresh_due(AjRollup *rollup, AjRefresh *refresh)
 static void
 refresh_at(AjRollup *rollup, AjRange range, AjRefresh *refresh)
 {
+	check_rights(rollup);
 	if (rollup->frozen_before != AJ_NO_TIME &&
 		range.from < rollup->frozen_before)
 		ereport(

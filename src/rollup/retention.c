@@ -67,9 +67,10 @@ aj_retire(AjRetire *retire)
 	char *sql;
 	int64 rows;
 
-	sql = psprintf("DELETE FROM %s WHERE ctid = ANY (ARRAY(SELECT t.ctid"
-				   " FROM %s t WHERE t.%s < $1 LIMIT $2))",
-				   table, table, column);
+	/* Partitions have rows of the same ctid: the age is asked of each. */
+	sql = psprintf("DELETE FROM %s d WHERE d.ctid = ANY (ARRAY(SELECT t.ctid"
+				   " FROM %s t WHERE t.%s < $1 LIMIT $2)) AND d.%s < $1",
+				   table, table, column, column);
 	retire->rows = 0;
 	retire->limit = aj_rollup_retire_limit(retire->table, retire->before);
 	if (retire->limit == AJ_NO_TIME)

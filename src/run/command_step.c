@@ -100,10 +100,34 @@ is_bare_statement(Node *statement)
 		return castNode(IndexStmt, statement)->concurrent;
 	if (IsA(statement, DropStmt))
 		return castNode(DropStmt, statement)->concurrent;
+	if (IsA(statement, AlterTableStmt))
+		return detaches_concurrently(castNode(AlterTableStmt, statement));
 	return false;
 }
 
-/* Syntax errors and transaction control are found when the job is made. */
+/*
+ * A worker has no client: what is copied to one would land in the server's
+ * log, where anybody could forge lines, and from one would be read from the
+ * server's own input.
+ */
+static void
+refuse_copy_with_client(Node *statement)
+{
+	if (IsA(statement, CopyStmt) &&
+		castNode(CopyStmt, statement)->filename == NULL)
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+			 errmsg(
+				 "COPY from or to the client is not allowed in the command of a job"),
+			 errhint(
+				 "A job has no client: use INSERT ... SELECT, or COPY with a file or program.")));
+}
+
+/*
+ * Syntax errors, transaction control and COPY with a client are found when
+ * the job is made.
+ */
 static List *
 parse(const char *text)
 {
@@ -119,6 +143,7 @@ parse(const char *text)
 	{
 		Node *statement = lfirst_node(RawStmt, cell)->stmt;
 
+		refuse_copy_with_client(statement);
 		if (!IsA(statement, TransactionStmt))
 			continue;
 		ereport(

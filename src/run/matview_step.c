@@ -200,9 +200,8 @@ refresh_view(const View *view)
 		ereport(
 			NOTICE,
 			(errmsg(
-				 "materialized view %s is not refreshed concurrently: readers wait",
-				 view->name),
-			 errdetail("That is because %s.", why_not)));
+				"materialized view %s is not refreshed concurrently, so readers wait: %s",
+				view->name, why_not)));
 	aj_spi_open(&spi, AJ_RIGHTS_CALLER);
 	(void) aj_spi_run_once(psprintf("REFRESH MATERIALIZED VIEW %s%s",
 									why_not == NULL ? "CONCURRENTLY " : "",

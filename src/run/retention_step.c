@@ -16,10 +16,12 @@
  */
 #include "base/compat.h"
 
+#include "base/clock.h"
 #include "base/errors.h"
 #include "base/spi.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
+#include "catalog/rollup.h"
 #include "catalog/setting.h"
 #include "nodes/makefuncs.h"
 #include "rollup/retention.h"
@@ -44,14 +46,43 @@ static TimestampTz
 keep_from(const char *keep, TimestampTz now)
 {
 	Datum interval;
+	Interval zero = {0};
 
 	if (pg_strcasecmp(keep, "forever") == 0)
 		return AJ_NO_TIME;
 	interval =
 		DirectFunctionCall3(interval_in, CStringGetDatum(keep),
 							ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1));
+	/* A negative one would remove rows that have only just been written. */
+	if (DatumGetInt32(DirectFunctionCall2(interval_cmp, interval,
+										  IntervalPGetDatum(&zero))) < 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("rows can't be kept for a negative time: \"%s\"",
+						aj_clip(keep)),
+				 errhint("Write for how long, as in 90 days, or forever.")));
 	return DatumGetTimestampTz(DirectFunctionCall2(
 		timestamptz_mi_interval, TimestampTzGetDatum(now), interval));
+}
+
+/*
+ * aj_retention_check
+ *		Refuse a retention setting that a run could only fail on: a name that
+ *		can't be a table's, or a time that can't be counted back from now.
+ *
+ * The table need not exist; a run says so in a WARNING.
+ */
+void
+aj_retention_check(const char *table, const char *keep)
+{
+	if (table[0] == '\0' || list_length(aj_qualified_name_list(table)) > 2)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_NAME),
+				 errmsg("setting \"retention.%s\" can't name a table",
+						aj_clip(table)),
+				 errhint(
+					 "Write retention.TABLE, or retention.SCHEMA.TABLE.")));
+	(void) keep_from(keep, aj_now());
 }
 
 static Oid
@@ -76,18 +107,39 @@ known_time_column(Oid table)
 	MemoryContext context = CurrentMemoryContext;
 	AjSpi spi;
 	char *column;
+	bool some;
 
 	aj_spi_open(&spi, AJ_RIGHTS_CALLER);
-	(void) aj_spi_run("SELECT a.attname::text FROM pg_attribute a"
+	some = aj_spi_run("SELECT a.attname::text FROM pg_attribute a"
 					  " WHERE a.attrelid = $1 AND a.attnum > 0"
 					  " AND NOT a.attisdropped"
 					  " AND a.atttypid = 'timestamptz'::regtype"
 					  " AND a.attnotnull"
 					  " ORDER BY a.attname = 'bucket' DESC, a.attnum LIMIT 1",
-					  AJ_ARGS(aj_arg_oid(table)));
-	column = aj_spi_columns() > 0 ? aj_spi_text(0, 1, context) : NULL;
+					  AJ_ARGS(aj_arg_oid(table))) > 0;
+	column = some ? aj_spi_text(0, 1, context) : NULL;
 	aj_spi_close(&spi);
 	return column;
+}
+
+/*
+ * What may go from a source is counted in the time that its rollups are
+ * computed from; by another column, rows would go that are still needed.
+ */
+static void
+check_column_of_source(const Rule *rule)
+{
+	char *column = aj_rollup_time_column(rule->table);
+
+	if (column != NULL && strcmp(column, rule->column) != 0)
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("rows of \"%s\" can't age by column \"%s\"",
+					aj_clip(rule->table_name), aj_clip(rule->column)),
+			 errdetail("Rollups are computed from them by column \"%s\".",
+					   column),
+			 errhint("Write that column.")));
 }
 
 static Rule
@@ -107,6 +159,7 @@ rule_of_step(const Jsonb *step)
 			 errhint(
 				 "Write {\"kind\": \"retention\", \"table\": \"public.events\", \"column\": \"created_at\", \"keep\": \"90 days\"}.")));
 	rule.table = find_table(rule.table_name, false);
+	check_column_of_source(&rule);
 	return rule;
 }
 

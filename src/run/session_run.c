@@ -158,6 +158,41 @@ record_error(SessionRun *s, const ErrorData *error)
 	finish(s, &end);
 }
 
+/* Store an error, so that it is in the history, and raise it again. */
+static void
+fail(SessionRun *s, ErrorData *error)
+{
+	record_error(s, error);
+	commit_if_allowed(s);
+	in_run = false;
+	ReThrowError(error);
+}
+
+/*
+ * Commit what a step did.  That can fail, too, on a deferred constraint for
+ * one; the server has begun another transaction then.
+ */
+static void
+commit_step(SessionRun *s)
+{
+	ErrorData *volatile error = NULL;
+
+	PG_TRY();
+	{
+		commit_if_allowed(s);
+	}
+	PG_CATCH();
+	{
+		aj_time_limit_stop();
+		MemoryContextSwitchTo(s->host.context);
+		error = CopyErrorData();
+		FlushErrorState();
+	}
+	PG_END_TRY();
+	if (error != NULL)
+		fail(s, error);
+}
+
 /* Run a step; an error is stored and raised again. */
 static Jsonb *
 run_step(SessionRun *s, const Jsonb *step)
@@ -184,13 +219,9 @@ run_step(SessionRun *s, const Jsonb *step)
 	PG_END_TRY();
 	MemoryContextSwitchTo(s->host.context);
 	CurrentResourceOwner = owner;
-	if (error == NULL)
-		return result;
-
-	record_error(s, error);
-	commit_if_allowed(s);
-	in_run = false;
-	ReThrowError(error);
+	if (error != NULL)
+		fail(s, error);
+	return result;
 }
 
 static void
@@ -238,10 +269,10 @@ aj_execute_in_session(AjJob *job, TimestampTz at, bool may_commit)
 						aj_json_as_text(result))));
 		aj_run_add_step(s.host.run_id, result);
 		if (i < n - 1)
-			commit_if_allowed(&s);
+			commit_step(&s);
 	}
 	aj_time_limit_stop();
 	finish(&s, &end);
-	commit_if_allowed(&s);
+	commit_step(&s);
 	in_run = false;
 }

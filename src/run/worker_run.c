@@ -155,7 +155,8 @@ static void
 run_step(WorkerRun *w, const Jsonb *step, bool is_last)
 {
 	const AjStepKind *kind = aj_step_kind(step);
-	bool bare = kind->is_bare != NULL && kind->is_bare(step);
+	bool runs_user_sql = kind->is_bare != NULL;
+	bool bare = runs_user_sql && kind->is_bare(step);
 	char *activity = aj_json_text_field(step, "command");
 	Jsonb *result;
 
@@ -163,10 +164,12 @@ run_step(WorkerRun *w, const Jsonb *step, bool is_last)
 		activity = aj_json_as_text(step);
 	if (bare)
 		aj_tx_begin_bare(activity);
+	else if (runs_user_sql)
+		aj_tx_begin_users(activity);
 	else
 		aj_tx_begin(activity);
 	result = aj_execute_step(step, &w->host);
-	if (bare)
+	if (bare || !aj_tx_make_own())
 	{
 		aj_tx_commit();
 		begin(w, "store a result");
@@ -253,10 +256,17 @@ record_error(WorkerRun *w)
 	aj_tx_abort();
 	RESUME_INTERRUPTS();
 
+	/*
+	 * The scheduler asks a run that should stop again and again, also while
+	 * its end is being stored; being ended is still possible.
+	 */
+	HOLD_CANCEL_INTERRUPTS();
 	begin(w, "store an error");
 	classify(w, error, &end);
 	finish(w, &end);
 	aj_tx_commit();
+	QueryCancelPending = false;
+	RESUME_CANCEL_INTERRUPTS();
 }
 
 /*

@@ -139,9 +139,19 @@ is_among(Oid dboid, const Oid *oids, int noids)
 	return false;
 }
 
+/* Has this database no extension, so that no scheduler will look after it? */
+static bool
+is_absent(Oid dboid)
+{
+	AjDatabase *database = find(dboid);
+
+	return database == NULL || database->state == AJ_DATABASE_ABSENT;
+}
+
 /*
  * aj_databases_forget_missing
- *		Launcher: free what belongs to databases that are not there any more.
+ *		Launcher: free what belongs to databases that are not there any more,
+ *		and the slots that nobody will free since the extension was dropped.
  */
 void
 aj_databases_forget_missing(const Oid *present, int npresent)
@@ -164,7 +174,8 @@ aj_databases_forget_missing(const Oid *present, int npresent)
 		AjSlot *slot = &shared->slots[i];
 
 		if (slot->state == AJ_SLOT_ENDED &&
-			!is_among(slot->dboid, present, npresent))
+			(!is_among(slot->dboid, present, npresent) ||
+			 is_absent(slot->dboid)))
 			slot->state = AJ_SLOT_FREE;
 	}
 	LWLockRelease(shared->lock);
@@ -431,7 +442,7 @@ aj_databases_set_extension(Oid dboid, bool present)
 				 "no scheduler for database %u: aggjobs.max_databases is reached",
 				 dboid),
 			 errhint("Raise aggjobs.max_databases and restart the server.")));
-	aj_launcher_poke(false);
+	aj_launcher_poke(!present);
 }
 
 /* Is a scheduler at work, or about to be, in this database? */

@@ -27,6 +27,7 @@
 #include "access/xact.h"
 #include "miscadmin.h"
 #include "shmem/databases.h"
+#include "shmem/slots.h"
 #include "shmem/wake.h"
 
 #define MAX_PENDING 32
@@ -37,8 +38,6 @@ typedef struct Pending
 	uint32 wake; /* AJ_WAKE_* */
 	int njobs;
 	int64 jobs[MAX_PENDING];
-	int nruns; /* may be above MAX_PENDING */
-	int64 runs[MAX_PENDING];
 	bool extension_changed;
 	bool extension_present;
 	bool rescan;
@@ -68,22 +67,9 @@ aj_wake_all_jobs(void)
 
 /* A run was queued. */
 void
-aj_wake_run(int64 run_id)
+aj_wake_runs(void)
 {
 	pending.wake |= AJ_WAKE_RUNS;
-	if (pending.nruns < MAX_PENDING)
-		pending.runs[pending.nruns] = run_id;
-	pending.nruns++;
-}
-
-/* Was this run queued by the transaction that is still open? */
-bool
-aj_wake_is_pending_run(int64 run_id)
-{
-	for (int i = 0; i < Min(pending.nruns, MAX_PENDING); i++)
-		if (pending.runs[i] == run_id)
-			return true;
-	return false;
 }
 
 /* The extension was created or dropped in this database. */
@@ -123,6 +109,9 @@ send_wake_ups(void)
 {
 	if (pending.extension_changed)
 		aj_databases_set_extension(MyDatabaseId, pending.extension_present);
+	/* It may have gone with its schema, and no one has asked them before. */
+	if (pending.extension_changed && !pending.extension_present)
+		aj_slots_stop_database(MyDatabaseId, "the extension was dropped", true);
 	if (pending.wake != 0 && pending.njobs == 0)
 		aj_databases_post(MyDatabaseId, pending.wake, 0);
 	for (int i = 0; i < pending.njobs; i++)

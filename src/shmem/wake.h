@@ -10,8 +10,7 @@
 extern void aj_wake_register(void);
 extern void aj_wake_job(int64 job_id);
 extern void aj_wake_all_jobs(void);
-extern void aj_wake_run(int64 run_id);
-extern bool aj_wake_is_pending_run(int64 run_id);
+extern void aj_wake_runs(void);
 extern void aj_wake_extension(bool present);
 extern void aj_wake_hold(Oid dboid);
 extern void aj_wake_rescan(void);
