@@ -1,0 +1,99 @@
+# Too few processes for all the runs that are due: they wait, oldest first, and
+# all of them run in the end.
+use strict;
+use warnings;
+
+use AggjobsTest;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $JOBS = 20;
+
+# Launcher, scheduler, and one worker.
+my $node = start_node('exhausted',
+	conf => "max_worker_processes = 3\nmax_logical_replication_workers = 0\n");
+
+subtest 'many jobs are due at once' => sub {
+	my $since = -s $node->logfile;
+	# They wait for one another, so that one worker after the other is wanted.
+	my $gate = $node->background_psql('postgres');
+	$gate->query_safe('SELECT pg_advisory_lock(1)');
+	my $at = $node->safe_psql('postgres',
+		q{SELECT to_char(date_trunc('second', clock_timestamp()) + interval '2 seconds', 'YYYY-MM-DD HH24:MI:SS')}
+	);
+	$node->safe_psql('postgres', qq{
+		SELECT aggjobs_schedule('job ' || i, 'at $at', 'SELECT pg_advisory_xact_lock_shared(1)')
+		FROM generate_series(1, $JOBS) AS i});
+	$node->wait_for_log(qr/runs wait because no background worker slot is free/, $since);
+	is( $node->safe_psql('postgres', q{
+			SELECT string_agg(DISTINCT status, ' ') FROM aggjobs.runs}),
+		'queued running', 'those that find no worker wait');
+	$gate->query_safe('SELECT pg_advisory_unlock(1)');
+	$gate->quit;
+	wait_for($node, 'postgres', qq{
+		SELECT count(*) = $JOBS FROM aggjobs.runs WHERE status = 'succeeded'});
+	is( $node->safe_psql('postgres', 'SELECT count(*) FROM aggjobs.runs'),
+		$JOBS, 'all run, each of them once');
+	is( $node->safe_psql('postgres', q{
+			SELECT count(*) FROM (SELECT started_at,
+					lag(started_at) OVER (ORDER BY run_id) AS before
+				FROM aggjobs.runs) AS r WHERE started_at < before}),
+		0, 'the oldest first');
+	my @told = slurp_file($node->logfile, $since) =~
+	  /runs wait because no background worker slot is free/g;
+	is(scalar @told, 1, 'the log tells of it once');
+};
+
+subtest 'jobs of another owner get their turn' => sub {
+	# One owner is never without work, so that its worker never ends by itself.
+	$node->safe_psql('postgres', q{
+		CREATE ROLE other LOGIN;
+		SELECT aggjobs_grant('other')});
+	add_job($node, 'postgres', 'busy', 'every 1 second', 'SELECT 1');
+	add_job($node, 'postgres', 'theirs', undef, 'SELECT 1', owner => q{'other'});
+	wait_for($node, 'postgres', q{
+		SELECT EXISTS (SELECT FROM aggjobs.runs WHERE job_name = 'busy' AND status = 'succeeded')});
+	my $run = trigger($node, 'postgres', 'theirs');
+	is(wait_for_end($node, 'postgres', $run), 'succeeded', 'they run');
+	cmp_ok(
+		run_field($node, 'postgres', $run,
+			'extract(epoch FROM started_at - queued_at)'),
+		'<', 3, 'without waiting until the worker of another owner has no work');
+};
+
+subtest 'databases that come and go' => sub {
+	# More than there are slots; each worker that ends must leave its slot.
+	my $databases = 2 + $node->safe_psql('postgres', 'SHOW max_worker_processes');
+
+	$node->safe_psql('postgres', q{SELECT aggjobs_pause('busy')});
+	$node->append_conf('postgresql.conf', "max_worker_processes = 4\n");
+	$node->restart;
+	wait_for_scheduler($node, 'postgres');
+	for my $i (1 .. $databases)
+	{
+		$node->safe_psql('postgres', "CREATE DATABASE passing$i");
+		create_extension($node, "passing$i");
+		add_job($node, "passing$i", 'work', undef, 'SELECT 1');
+		run_to_end($node, "passing$i", 'work');
+		$node->safe_psql("passing$i", 'DROP EXTENSION pg_aggjobs');
+	}
+	is((run_to_end($node, 'postgres', 'theirs'))[1],
+		'succeeded', 'leave room for the others');
+};
+
+subtest 'no scheduler can be started' => sub {
+	$node->append_conf('postgresql.conf', "max_worker_processes = 2\n");
+	$node->restart;
+	wait_for_scheduler($node, 'postgres');
+	my $since = -s $node->logfile;
+	$node->safe_psql('postgres', 'CREATE DATABASE app');
+	$node->wait_for_log(qr/could not start a scheduler/, $since);
+	$node->append_conf('postgresql.conf', "max_worker_processes = 3\n");
+	$node->restart;
+	is((run_to_end($node, 'postgres', 'theirs'))[1],
+		'succeeded', 'databases that have one go on');
+};
+
+$node->stop;
+done_testing();
