@@ -128,14 +128,12 @@ CREATE TABLE aggjobs.rollup (
 	rollup_name   text NOT NULL UNIQUE,
 	target        regclass NOT NULL,
 	source        regclass NOT NULL,
-	source_rollup bigint REFERENCES aggjobs.rollup,
+	source_rollup bigint,
 	time_column   name NOT NULL,
 	unit          text NOT NULL CHECK (unit IN ('hour', 'day', 'week', 'month')),
 	time_zone     text NOT NULL DEFAULT 'UTC',
 	query         text NOT NULL,
 	enabled       boolean NOT NULL DEFAULT true,
-	horizon       timestamptz,
-	frozen_before timestamptz,
 	builtin       boolean NOT NULL DEFAULT false
 );
 CREATE INDEX rollup_source_idx ON aggjobs.rollup (source);
@@ -144,8 +142,19 @@ COMMENT ON COLUMN aggjobs.rollup.source_rollup IS
 	'the rollup that fills the source, when the source is itself a rollup''s target';
 COMMENT ON COLUMN aggjobs.rollup.query IS
 	'SELECT whose columns are those of the target in order, for buckets in [$1, $2)';
-COMMENT ON COLUMN aggjobs.rollup.horizon IS 'every bucket that ends at or before this instant has been computed';
-COMMENT ON COLUMN aggjobs.rollup.frozen_before IS
+
+/*
+ * How far a rollup is: dumped also for those of the pipeline, since a restored
+ * server must never compute again what was computed from rows that are gone.
+ */
+CREATE TABLE aggjobs.rollup_state (
+	rollup_name   text PRIMARY KEY REFERENCES aggjobs.rollup (rollup_name) ON UPDATE CASCADE ON DELETE CASCADE,
+	horizon       timestamptz,
+	frozen_before timestamptz
+) WITH (fillfactor = 50);
+COMMENT ON TABLE aggjobs.rollup_state IS 'up to where each rollup is computed, and from where it is frozen';
+COMMENT ON COLUMN aggjobs.rollup_state.horizon IS 'every bucket that ends at or before this instant has been computed';
+COMMENT ON COLUMN aggjobs.rollup_state.frozen_before IS
 	'buckets before this instant are never computed again: their raw rows were retired';
 
 CREATE TABLE aggjobs.change (

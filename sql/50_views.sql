@@ -237,19 +237,20 @@ CREATE VIEW aggjobs.rollups AS
 SELECT r.rollup_name,
        r.source,
        r.unit AS bucket,
-       r.horizon,
-       pg_catalog.clock_timestamp() - r.horizon AS lag,
+       t.horizon,
+       pg_catalog.clock_timestamp() - t.horizon AS lag,
        (SELECT count(*) FROM aggjobs.stale s WHERE s.rollup_id = r.rollup_id)
        + CASE WHEN r.source_rollup IS NULL
               THEN (SELECT count(*) FROM aggjobs.change c WHERE c.source = r.source::oid)
               ELSE 0 END AS stale_ranges,
        'changes'::text AS tracking,
        true AS exact,
-       r.frozen_before,
+       t.frozen_before,
        r.target,
        (SELECT c.rollup_name FROM aggjobs.rollup c WHERE c.rollup_id = r.source_rollup) AS source_rollup,
        r.time_zone
-FROM aggjobs.rollup r;
+FROM aggjobs.rollup r
+     LEFT JOIN aggjobs.rollup_state t USING (rollup_name);
 COMMENT ON VIEW aggjobs.rollups IS 'rollups: up to where they are computed, and what is out of date';
 COMMENT ON COLUMN aggjobs.rollups.rollup_name IS 'name';
 COMMENT ON COLUMN aggjobs.rollups.source IS 'table it is computed from';
@@ -323,8 +324,8 @@ SELECT 'freshness',
        CASE WHEN count(*) = 0 THEN 'ok' ELSE 'degraded' END,
        CASE WHEN count(*) = 0 THEN 'all rollups that have been computed are up to date'
             ELSE 'not computed for two buckets: ' || pg_catalog.string_agg(r.rollup_name, ', ' ORDER BY r.rollup_name) END
-FROM aggjobs.rollup r
-WHERE r.horizon < pg_catalog.clock_timestamp() - 2 * ('1 ' || r.unit)::interval - interval '3 hours';
+FROM aggjobs.rollup r JOIN aggjobs.rollup_state t USING (rollup_name)
+WHERE t.horizon < pg_catalog.clock_timestamp() - 2 * ('1 ' || r.unit)::interval - interval '3 hours';
 COMMENT ON VIEW aggjobs.health IS 'how things stand, one row per question';
 COMMENT ON COLUMN aggjobs.health.check_name IS 'what was looked at';
 COMMENT ON COLUMN aggjobs.health.state IS 'ok, degraded or failing';

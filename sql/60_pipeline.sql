@@ -603,14 +603,14 @@ CREATE MATERIALIZED VIEW aggjobs.mv_daily_user_metrics AS
 		       d.cost_usd, d.credits, d.duration_sum_ms, d.duration_count, d.max_duration_ms
 		FROM aggjobs.daily_analytics AS d
 		WHERE d.bucket >= (date_trunc('day', now() AT TIME ZONE 'UTC') - interval '90 days') AT TIME ZONE 'UTC'
-		  AND d.bucket < (SELECT r.horizon FROM aggjobs.rollup AS r WHERE r.rollup_name = 'daily_analytics')
+		  AND d.bucket < (SELECT r.horizon FROM aggjobs.rollup_state AS r WHERE r.rollup_name = 'daily_analytics')
 		UNION ALL
 		SELECT date_trunc('day', h.bucket, 'UTC'), coalesce(h.workspace_id, ''), coalesce(h.user_id, ''),
 		       h.executions, h.successes, h.failures, h.input_tokens, h.output_tokens, h.total_tokens,
 		       h.cost_usd, h.credits, h.duration_sum_ms, h.duration_count, h.max_duration_ms
 		FROM aggjobs.hourly_analytics AS h
 		WHERE h.bucket >= (date_trunc('day', now() AT TIME ZONE 'UTC') - interval '90 days') AT TIME ZONE 'UTC'
-		  AND h.bucket >= coalesce((SELECT r.horizon FROM aggjobs.rollup AS r
+		  AND h.bucket >= coalesce((SELECT r.horizon FROM aggjobs.rollup_state AS r
 		                            WHERE r.rollup_name = 'daily_analytics'), '-infinity')
 	) AS a
 	GROUP BY a.bucket, a.workspace_id, a.user_id;
@@ -662,14 +662,14 @@ CREATE MATERIALIZED VIEW aggjobs.mv_workspace_summary AS
 		       d.duration_sum_ms, d.duration_count
 		FROM aggjobs.daily_analytics AS d
 		WHERE d.bucket >= (date_trunc('day', now() AT TIME ZONE 'UTC') - interval '30 days') AT TIME ZONE 'UTC'
-		  AND d.bucket < (SELECT r.horizon FROM aggjobs.rollup AS r WHERE r.rollup_name = 'daily_analytics')
+		  AND d.bucket < (SELECT r.horizon FROM aggjobs.rollup_state AS r WHERE r.rollup_name = 'daily_analytics')
 		UNION ALL
 		SELECT h.bucket, coalesce(h.workspace_id, ''), h.user_id, h.entity_type, h.entity_id,
 		       h.executions, h.successes, h.failures, h.total_tokens, h.cost_usd, h.credits,
 		       h.duration_sum_ms, h.duration_count
 		FROM aggjobs.hourly_analytics AS h
 		WHERE h.bucket >= (date_trunc('day', now() AT TIME ZONE 'UTC') - interval '30 days') AT TIME ZONE 'UTC'
-		  AND h.bucket >= coalesce((SELECT r.horizon FROM aggjobs.rollup AS r
+		  AND h.bucket >= coalesce((SELECT r.horizon FROM aggjobs.rollup_state AS r
 		                            WHERE r.rollup_name = 'daily_analytics'), '-infinity')
 	) AS a
 	GROUP BY a.workspace_id;

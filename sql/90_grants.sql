@@ -91,5 +91,6 @@ SELECT pg_catalog.pg_extension_config_dump('aggjobs.job_job_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('aggjobs.job_state',
 	'WHERE job_id IN (SELECT job_id FROM aggjobs.job WHERE NOT builtin)');
 SELECT pg_catalog.pg_extension_config_dump('aggjobs.rollup', 'WHERE NOT builtin');
+SELECT pg_catalog.pg_extension_config_dump('aggjobs.rollup_state', '');
 
 SELECT aggjobs.installed();

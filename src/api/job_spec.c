@@ -20,6 +20,7 @@
 #include "base/clock.h"
 #include "base/errors.h"
 #include "base/json.h"
+#include "base/settings.h"
 #include "base/spi.h"
 #include "catalog/setting.h"
 #include "miscadmin.h"
@@ -157,11 +158,25 @@ set_owner(AjJob *job, const char *name)
 	job->owner_name = pstrdup(name);
 }
 
+/*
+ * A setting may be turned on later, so a superuser's job can be made while it
+ * is off; CREATE EXTENSION and a restore depend on that.
+ */
 static void
 check_owner(const AjJob *job)
 {
 	const char *problem;
 
+	if (!aj_allow_superuser_jobs && superuser_arg(job->owner))
+	{
+		ereport(WARNING,
+				(errmsg("job \"%s\" will not run while "
+						"aggjobs.allow_superuser_jobs is off",
+						job->name),
+				 errdetail("Its owner, role \"%s\", is a superuser.",
+						   job->owner_name)));
+		return;
+	}
 	problem = aj_job_owner_problem(job->owner, job->owner_name, MyDatabaseId);
 	if (problem != NULL)
 		ereport(

@@ -13,26 +13,45 @@
  */
 #include "base/compat.h"
 
+#include "access/htup_details.h"
 #include "base/spi.h"
+#include "catalog/pg_database.h"
 #include "miscadmin.h"
 #include "shmem/databases.h"
 #include "shmem/slots.h"
 #include "shmem/wake.h"
+#include "utils/syscache.h"
 #include "utils/tuplestore.h"
 
 PG_FUNCTION_INFO_V1(aggjobs_installed);
 PG_FUNCTION_INFO_V1(aggjobs_scheduler_state);
 PG_FUNCTION_INFO_V1(aggjobs_worker_slots);
 
+/* A template must have no process of ours, or nobody could copy it. */
+static bool
+is_template(Oid dboid)
+{
+	HeapTuple tuple = SearchSysCache1(DATABASEOID, ObjectIdGetDatum(dboid));
+	bool result;
+
+	if (!HeapTupleIsValid(tuple))
+		return false;
+	result = ((Form_pg_database) GETSTRUCT(tuple))->datistemplate;
+	ReleaseSysCache(tuple);
+	return result;
+}
+
 /*
  * aggjobs.installed()
- *		The extension has been created: its scheduler starts at commit.  Warns
- *		if the library is not preloaded, with the line to add.
+ *		The extension has been created: its scheduler starts at commit, unless
+ *		the database is a template.  Warns if the library is not preloaded,
+ *		with the line to add.
  */
 Datum
 aggjobs_installed(PG_FUNCTION_ARGS)
 {
-	aj_wake_extension(true);
+	if (!is_template(MyDatabaseId))
+		aj_wake_extension(true);
 	if (!aj_segment_present())
 		ereport(
 			WARNING,

@@ -220,8 +220,9 @@ aj_job_update(const AjJob *job)
 
 /*
  * aj_job_delete
- *		Remove a job and cancel its queued runs; its history stays until its
- *		age removes it.
+ *		Cancel the queued runs of a job and remove it; its history stays until
+ *		its age removes it.  In this order, as whoever ends a run locks the
+ *		run first and then the state of the job.
  */
 void
 aj_job_delete(int64 job_id)
@@ -229,11 +230,11 @@ aj_job_delete(int64 job_id)
 	AjSpi spi;
 
 	aj_spi_open(&spi, AJ_RIGHTS_CATALOG);
-	(void) aj_spi_run("DELETE FROM aggjobs.job WHERE job_id = $1",
-					  AJ_ARGS(aj_arg_int8(job_id)));
 	(void) aj_spi_run("UPDATE aggjobs.run SET status = 'cancelled',"
 					  " ended_at = clock_timestamp(), note = 'job was dropped'"
 					  " WHERE job_id = $1 AND status = 'queued'",
+					  AJ_ARGS(aj_arg_int8(job_id)));
+	(void) aj_spi_run("DELETE FROM aggjobs.job WHERE job_id = $1",
 					  AJ_ARGS(aj_arg_int8(job_id)));
 	aj_spi_close(&spi);
 }

@@ -29,16 +29,17 @@
 #include "base/spi.h"
 #include "catalog/rollup.h"
 
-#define ROLLUP_COLUMNS                                           \
-	"SELECT r.rollup_id, r.rollup_name, r.target::oid,"          \
-	" format('%I.%I', tn.nspname, t.relname), r.source::oid,"    \
-	" format('%I.%I', sn.nspname, s.relname),"                   \
-	" coalesce(r.source_rollup, 0), quote_ident(r.time_column)," \
-	" r.unit, r.time_zone, r.query, r.horizon, r.frozen_before"  \
-	" FROM aggjobs.rollup r"                                     \
-	" JOIN pg_class t ON t.oid = r.target"                       \
-	" JOIN pg_namespace tn ON tn.oid = t.relnamespace"           \
-	" JOIN pg_class s ON s.oid = r.source"                       \
+#define ROLLUP_COLUMNS                                            \
+	"SELECT r.rollup_id, r.rollup_name, r.target::oid,"           \
+	" format('%I.%I', tn.nspname, t.relname), r.source::oid,"     \
+	" format('%I.%I', sn.nspname, s.relname),"                    \
+	" coalesce(r.source_rollup, 0), quote_ident(r.time_column),"  \
+	" r.unit, r.time_zone, r.query, st.horizon, st.frozen_before" \
+	" FROM aggjobs.rollup r"                                      \
+	" LEFT JOIN aggjobs.rollup_state st USING (rollup_name)"      \
+	" JOIN pg_class t ON t.oid = r.target"                        \
+	" JOIN pg_namespace tn ON tn.oid = t.relnamespace"            \
+	" JOIN pg_class s ON s.oid = r.source"                        \
 	" JOIN pg_namespace sn ON sn.oid = s.relnamespace"
 
 /* Start of the bucket that holds an instant, and of the one after it. */
@@ -124,13 +125,35 @@ aj_rollup_get(int64 rollup_id)
 	return rollup;
 }
 
-/* Keep other refreshes of a rollup waiting until the transaction ends. */
+/*
+ * aj_rollup_lock
+ *		Keep other refreshes of a rollup, and retention of its source, waiting
+ *		until the transaction ends; the frozen line in *rollup is then the one
+ *		that counts.
+ */
 void
-aj_rollup_lock(int64 rollup_id)
+aj_rollup_lock(AjRollup *rollup)
 {
-	(void) aj_catalog_run("SELECT FROM aggjobs.rollup r"
-						  " WHERE r.rollup_id = $1 FOR NO KEY UPDATE",
-						  AJ_ARGS(aj_arg_int8(rollup_id)));
+	AjSpi spi;
+
+	aj_spi_open(&spi, AJ_RIGHTS_CATALOG);
+	(void) aj_spi_run("SELECT FROM aggjobs.rollup r"
+					  " WHERE r.rollup_id = $1 FOR NO KEY UPDATE",
+					  AJ_ARGS(aj_arg_int8(rollup->rollup_id)));
+	if (aj_spi_run("SELECT st.frozen_before FROM aggjobs.rollup_state st"
+				   " WHERE st.rollup_name = $1",
+				   AJ_ARGS(aj_arg_text(rollup->name))) > 0)
+		rollup->frozen_before = aj_spi_time(0, 1, AJ_NO_TIME);
+	aj_spi_close(&spi);
+}
+
+/* Keep refreshes of all rollups of a source waiting. */
+void
+aj_rollup_lock_all_of(Oid source)
+{
+	(void) aj_catalog_run("SELECT FROM aggjobs.rollup r WHERE r.source = $1"
+						  " ORDER BY r.rollup_id FOR NO KEY UPDATE",
+						  AJ_ARGS(aj_arg_oid(source)));
 }
 
 /* The names of all rollups, sorted. */
@@ -174,9 +197,14 @@ aj_rollup_bucket(const AjRollup *rollup, TimestampTz at)
 void
 aj_rollup_set_horizon(int64 rollup_id, TimestampTz horizon)
 {
-	(void) aj_catalog_run("UPDATE aggjobs.rollup SET horizon = $2"
-						  " WHERE rollup_id = $1"
-						  " AND (horizon IS NULL OR horizon < $2)",
+	(void) aj_catalog_run("INSERT INTO aggjobs.rollup_state AS st"
+						  " (rollup_name, horizon)"
+						  " SELECT r.rollup_name, $2 FROM aggjobs.rollup r"
+						  " WHERE r.rollup_id = $1"
+						  " ON CONFLICT (rollup_name) DO UPDATE"
+						  " SET horizon = excluded.horizon"
+						  " WHERE st.horizon IS NULL"
+						  " OR st.horizon < excluded.horizon",
 						  AJ_ARGS(aj_arg_int8(rollup_id),
 								  aj_arg_time(horizon)));
 }
@@ -189,9 +217,14 @@ aj_rollup_set_horizon(int64 rollup_id, TimestampTz horizon)
 void
 aj_rollup_freeze(Oid source, TimestampTz before)
 {
-	(void) aj_catalog_run("UPDATE aggjobs.rollup SET frozen_before = $2"
-						  " WHERE source = $1"
-						  " AND (frozen_before IS NULL OR frozen_before < $2)",
+	(void) aj_catalog_run("INSERT INTO aggjobs.rollup_state AS st"
+						  " (rollup_name, frozen_before)"
+						  " SELECT r.rollup_name, $2 FROM aggjobs.rollup r"
+						  " WHERE r.source = $1"
+						  " ON CONFLICT (rollup_name) DO UPDATE"
+						  " SET frozen_before = excluded.frozen_before"
+						  " WHERE st.frozen_before IS NULL"
+						  " OR st.frozen_before < excluded.frozen_before",
 						  AJ_ARGS(aj_arg_oid(source), aj_arg_time(before)));
 }
 
@@ -212,13 +245,15 @@ aj_rollup_retire_limit(Oid source, TimestampTz wanted)
 	aj_spi_open(&spi, AJ_RIGHTS_CATALOG);
 	(void) aj_spi_run(
 		"SELECT CASE WHEN count(*) = 0 THEN $2"
-		" WHEN bool_or(r.horizon IS NULL) THEN NULL"
+		" WHEN bool_or(st.horizon IS NULL) THEN NULL"
 		" ELSE min(" BUCKET_START(
-			"least($2, r.horizon,"
+			"least($2, st.horizon,"
 			" (SELECT min(c.from_time) FROM aggjobs.change c"
 			" WHERE c.source = $1),"
 			" (SELECT min(s.from_time) FROM aggjobs.stale s"
-			" WHERE s.rollup_id = r.rollup_id))") ") END FROM aggjobs.rollup r WHERE r.source = $1",
+			" WHERE s.rollup_id = r.rollup_id))") ") END FROM aggjobs.rollup r"
+												  " LEFT JOIN aggjobs.rollup_state st USING (rollup_name)"
+												  " WHERE r.source = $1",
 		AJ_ARGS(aj_arg_oid(source), aj_arg_time(wanted)));
 	limit = aj_spi_time(0, 1, AJ_NO_TIME);
 	aj_spi_close(&spi);

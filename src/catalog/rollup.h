@@ -35,7 +35,8 @@ typedef struct AjRange
 
 extern AjRollup *aj_rollup_find(const char *name, bool missing_ok);
 extern AjRollup *aj_rollup_get(int64 rollup_id);
-extern void aj_rollup_lock(int64 rollup_id);
+extern void aj_rollup_lock(AjRollup *rollup);
+extern void aj_rollup_lock_all_of(Oid source);
 extern char **aj_rollup_names(int *n);
 extern AjRange aj_rollup_bucket(const AjRollup *rollup, TimestampTz at);
 extern void aj_rollup_set_horizon(int64 rollup_id, TimestampTz horizon);

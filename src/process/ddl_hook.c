@@ -98,7 +98,7 @@ before_create_database(const CreatedbStmt *statement)
 	const char *name = option_text(statement->options, "template");
 	Oid dboid = get_database_oid(name == NULL ? "template1" : name, true);
 
-	if (dboid == InvalidOid || dboid == MyDatabaseId)
+	if (dboid == InvalidOid)
 		return;
 	/* Copies of what is no template are for its owner. */
 	if (aj_owns_database(dboid, GetUserId()))

@@ -116,11 +116,14 @@ start_failed(int index)
 				 "could not start a scheduler: no background worker slot is free"),
 			 errhint("Raise max_worker_processes and restart the server.")));
 	short_of_processes = true;
-	aj_databases_start_failed(
-		index, TimestampTzPlusMilliseconds(aj_now(), RETRY_START_MS));
+	aj_databases_start_failed(index, 0);
 }
 
-/* Start the schedulers that are due; lowers *wake_at to the next one's time. */
+/*
+ * Start the schedulers that are due; lowers *wake_at to the next one's time.
+ * Without a free process there is no use in going on: the postmaster wakes us
+ * when one of those that we have started ends.
+ */
 static void
 start_schedulers(TimestampTz *wake_at)
 {
@@ -137,7 +140,10 @@ start_schedulers(TimestampTz *wake_at)
 							  index, NULL))
 		{
 			start_failed(index);
-			continue;
+			*wake_at =
+				Min(*wake_at,
+					TimestampTzPlusMilliseconds(aj_now(), RETRY_START_MS));
+			return;
 		}
 		short_of_processes = false;
 		*wake_at = Min(*wake_at,

@@ -165,6 +165,9 @@ reap_ended(const AjSlotView *slot)
 		finish_for_worker(slot);
 		job_ended(slot->job_id);
 	}
+	/* Cancelled before it began, its run is queued still if that was undone. */
+	else if (slot->stop == AJ_STOP_CANCEL)
+		aj_dispatch_requeue();
 	aj_slots_free(slot->index);
 }
 

@@ -180,13 +180,12 @@ check_rights(const AjRollup *rollup)
 			ACLCHECK_OK ||
 		pg_class_aclcheck(rollup->target, GetUserId(), ACL_DELETE) !=
 			ACLCHECK_OK)
-		ereport(
-			ERROR,
-			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-			 errmsg("permission denied to refresh rollup \"%s\"",
-					rollup->name),
-			 errdetail("It fills table %s, which needs INSERT and DELETE.",
-					   rollup->target_name)));
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("permission denied to refresh rollup \"%s\"",
+						rollup->name),
+				 errdetail("It fills table %s, which needs INSERT and DELETE.",
+						   rollup->target_name)));
 }
 
 static void
@@ -201,7 +200,7 @@ refresh_due(AjRollup *rollup, AjRefresh *refresh)
 		(void) aj_change_absorb(rollup->source);
 	commit_so_far(refresh);
 
-	aj_rollup_lock(rollup->rollup_id);
+	aj_rollup_lock(rollup);
 	drop_frozen(rollup);
 	closed = closed_range(rollup, refresh->now);
 	ranges = aj_stale_ranges(rollup, closed, &n);
@@ -210,10 +209,10 @@ refresh_due(AjRollup *rollup, AjRefresh *refresh)
 	aj_rollup_set_horizon(rollup->rollup_id, closed.to);
 }
 
+/* A bucket below the frozen line can't be computed any more. */
 static void
-refresh_at(AjRollup *rollup, AjRange range, AjRefresh *refresh)
+check_not_frozen(const AjRollup *rollup, AjRange range)
 {
-	check_rights(rollup);
 	if (rollup->frozen_before != AJ_NO_TIME &&
 		range.from < rollup->frozen_before)
 		ereport(
@@ -224,10 +223,17 @@ refresh_at(AjRollup *rollup, AjRange range, AjRefresh *refresh)
 			 errdetail(
 				 "The raw rows of the bucket that begins at %s were retired, so computing it again would lose it.",
 				 timestamptz_to_str(range.from))));
+}
+
+static void
+refresh_at(AjRollup *rollup, AjRange range, AjRefresh *refresh)
+{
+	check_rights(rollup);
 	if (rollup->source_rollup == 0)
 		(void) aj_change_absorb(rollup->source);
 	commit_so_far(refresh);
-	aj_rollup_lock(rollup->rollup_id);
+	aj_rollup_lock(rollup);
+	check_not_frozen(rollup, range);
 	refresh_range(rollup, range, refresh);
 }
 

@@ -72,6 +72,7 @@ aj_retire(AjRetire *retire)
 				   " FROM %s t WHERE t.%s < $1 LIMIT $2)) AND d.%s < $1",
 				   table, table, column, column);
 	retire->rows = 0;
+	aj_rollup_lock_all_of(retire->table);
 	retire->limit = aj_rollup_retire_limit(retire->table, retire->before);
 	if (retire->limit == AJ_NO_TIME)
 		return;

@@ -33,6 +33,7 @@
 #include "nodes/pg_list.h"
 #include "parser/analyze.h"
 #include "run/first_row.h"
+#include "run/limits.h"
 #include "run/step.h"
 #include "tcop/tcopprot.h"
 #include "tcop/utility.h"
@@ -207,7 +208,9 @@ run_statement(RawStmt *statement, const char *text, DestReceiver *dest,
 	portal->visible = false;
 	PortalDefineQuery(portal, NULL, text, tag, plans, NULL);
 	PortalStart(portal, NULL, 0, InvalidSnapshot);
+	aj_statement_limit_start();
 	(void) aj_portal_run(portal, dest, done);
+	aj_statement_limit_stop();
 	PortalDrop(portal, false);
 }
 

@@ -80,8 +80,7 @@ aj_retention_check(const char *table, const char *keep)
 				(errcode(ERRCODE_INVALID_NAME),
 				 errmsg("setting \"retention.%s\" can't name a table",
 						aj_clip(table)),
-				 errhint(
-					 "Write retention.TABLE, or retention.SCHEMA.TABLE.")));
+				 errhint("Write retention.TABLE, or retention.SCHEMA.TABLE.")));
 	(void) keep_from(keep, aj_now());
 }
 
@@ -132,14 +131,13 @@ check_column_of_source(const Rule *rule)
 	char *column = aj_rollup_time_column(rule->table);
 
 	if (column != NULL && strcmp(column, rule->column) != 0)
-		ereport(
-			ERROR,
-			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("rows of \"%s\" can't age by column \"%s\"",
-					aj_clip(rule->table_name), aj_clip(rule->column)),
-			 errdetail("Rollups are computed from them by column \"%s\".",
-					   column),
-			 errhint("Write that column.")));
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("rows of \"%s\" can't age by column \"%s\"",
+						aj_clip(rule->table_name), aj_clip(rule->column)),
+				 errdetail("Rollups are computed from them by column \"%s\".",
+						   column),
+				 errhint("Write that column.")));
 }
 
 static Rule
@@ -198,20 +196,35 @@ rules_of(const Jsonb *step, int *n)
 	return rules;
 }
 
+static bool
+is_time_type(Oid type)
+{
+	return type == TIMESTAMPTZOID || type == TIMESTAMPOID || type == DATEOID;
+}
+
 static void
 check(const Jsonb *step)
 {
 	Rule rule;
+	AttrNumber column;
 
 	if (!names_a_table(step))
 		return;
 	rule = rule_of_step(step);
-	if (get_attnum(rule.table, rule.column) == InvalidAttrNumber)
+	column = get_attnum(rule.table, rule.column);
+	if (column == InvalidAttrNumber)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_COLUMN),
 				 errmsg("column \"%s\" of table \"%s\" does not exist",
 						aj_clip(rule.column), aj_clip(rule.table_name)),
 				 errhint("\"column\" is the time column by which rows age.")));
+	if (!is_time_type(get_atttype(rule.table, column)))
+		ereport(ERROR,
+				(errcode(ERRCODE_DATATYPE_MISMATCH),
+				 errmsg("column \"%s\" of table \"%s\" is not a time",
+						aj_clip(rule.column), aj_clip(rule.table_name)),
+				 errhint("Rows age by a column of type timestamptz, timestamp "
+						 "or date.")));
 	(void) keep_from(rule.keep, 0);
 }
 

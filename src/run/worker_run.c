@@ -230,6 +230,12 @@ classify(WorkerRun *w, const ErrorData *error, AjRunEnd *end)
 		end->status = "cancelled";
 		end->note = pstrdup(reason);
 	}
+	else if (error->sqlerrcode == ERRCODE_QUERY_CANCELED &&
+			 aj_statement_limit_passed())
+	{
+		end->status = "timed_out";
+		end->note = "over statement_timeout";
+	}
 	else if (error->sqlerrcode == ERRCODE_QUERY_CANCELED)
 	{
 		end->status = "cancelled";
@@ -247,6 +253,7 @@ record_error(WorkerRun *w)
 	aj_memory_limit_clear();
 	HOLD_INTERRUPTS();
 	aj_time_limit_stop();
+	aj_statement_limit_stop();
 	QueryCancelPending = false;
 
 	EmitErrorReport();

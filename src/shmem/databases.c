@@ -317,12 +317,12 @@ aj_databases_detach_scheduler(int index, AjDatabaseState next)
 											   DEATHS_FORGIVEN_AFTER_MS);
 		database->procno = AJ_NO_PROC;
 		database->pid = 0;
-		if (next == AJ_DATABASE_ABSENT && database->look_again)
-			next = AJ_DATABASE_UNKNOWN;
-		database->look_again = false;
-		if (database->state == AJ_DATABASE_RUNNING)
+		if (database->look_again)
+			database->state = AJ_DATABASE_UNKNOWN;
+		else if (database->state == AJ_DATABASE_RUNNING)
 			database->state = next;
-		if (next == AJ_DATABASE_WANTED && database->holds == 0)
+		database->look_again = false;
+		if (database->state == AJ_DATABASE_WANTED && database->holds == 0)
 		{
 			database->deaths = long_life ? 1 : database->deaths + 1;
 			database->start_after =

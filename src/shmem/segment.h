@@ -40,7 +40,7 @@ typedef struct AjDatabase
 	Oid dboid;
 	AjDatabaseState state;
 	int holds;		 /* DDL that wants our processes out */
-	bool look_again; /* CREATE EXTENSION came while we looked */
+	bool look_again; /* CREATE EXTENSION came before it left */
 	int procno;		 /* of the scheduler, or AJ_NO_PROC */
 	pid_t pid;
 	TimestampTz started_at;
