@@ -226,9 +226,13 @@ set_enabled(FunctionCallInfo fcinfo, bool enabled)
 
 	for (int i = 0; i < n; i++)
 	{
-		AjJob *job = aj_job_find_mine(names[i]);
+		AjJob *job;
 
 		CHECK_FOR_INTERRUPTS();
+		/* Of all jobs, one may have been dropped since the names were read. */
+		if (PG_ARGISNULL(0) && aj_job_find(names[i], true) == NULL)
+			continue;
+		job = aj_job_find_mine(names[i]);
 		if (job->enabled == enabled && job->database_oid == MyDatabaseId)
 			continue;
 		alter_job(job, &spec);
@@ -304,10 +308,12 @@ replan_users_of(const char *name)
 	names = aj_job_names(&n, false);
 	for (int i = 0; i < n; i++)
 	{
-		AjJob *job = aj_job_find(names[i], false);
+		AjJob *job = aj_job_find(names[i], true);
 
 		CHECK_FOR_INTERRUPTS();
-		if (job->schedule == NULL || strstr(job->schedule, use) == NULL)
+		/* It may have been dropped since the names were read. */
+		if (job == NULL || job->schedule == NULL ||
+			strstr(job->schedule, use) == NULL)
 			continue;
 		aj_job_plan_next(job);
 		aj_job_set_next_slot(job->job_id, job->next_slot);

@@ -183,10 +183,10 @@ drop_others(const Sync *sync, char **declared, int ndeclared)
 
 	for (int i = 0; i < n; i++)
 	{
-		AjJob *job = aj_job_find(names[i], false);
+		AjJob *job = aj_job_find(names[i], true);
 
 		CHECK_FOR_INTERRUPTS();
-		if (job->builtin || job->owner != GetUserId() ||
+		if (job == NULL || job->builtin || job->owner != GetUserId() ||
 			is_among(names[i], declared, ndeclared))
 			continue;
 		if (!sync->dry_run)

@@ -25,6 +25,7 @@
  */
 #include "base/compat.h"
 
+#include "access/htup_details.h"
 #include "base/clock.h"
 #include "catalog/objectaccess.h"
 #include "catalog/pg_authid.h"
@@ -38,6 +39,7 @@
 #include "shmem/slots.h"
 #include "shmem/wake.h"
 #include "tcop/utility.h"
+#include "utils/syscache.h"
 #include "utils/timestamp.h"
 
 #define ASK_MS 3000 /* then workers are ended */
@@ -72,9 +74,16 @@ make_way_for_owner(const char *database, const char *reason)
 {
 	Oid dboid = get_database_oid(database, true);
 
-	if (dboid != InvalidOid && dboid != MyDatabaseId &&
-		aj_owns_database(dboid, GetUserId()))
+	if (dboid != InvalidOid && aj_owns_database(dboid, GetUserId()))
 		make_way(dboid, reason);
+}
+
+/* The same for what the server refuses to do with one's own database. */
+static void
+make_way_for_other(const char *database, const char *reason)
+{
+	if (get_database_oid(database, true) != MyDatabaseId)
+		make_way_for_owner(database, reason);
 }
 
 static const char *
@@ -92,17 +101,46 @@ option_text(List *options, const char *name)
 	return NULL;
 }
 
+/* Renaming and copying ask for this right, too, before anything is done. */
+static bool
+may_create_databases(void)
+{
+	HeapTuple tuple;
+	bool may;
+
+	if (superuser())
+		return true;
+	tuple = SearchSysCache1(AUTHOID, ObjectIdGetDatum(GetUserId()));
+	may = HeapTupleIsValid(tuple) &&
+		((Form_pg_authid) GETSTRUCT(tuple))->rolcreatedb;
+	if (HeapTupleIsValid(tuple))
+		ReleaseSysCache(tuple);
+	return may;
+}
+
 static void
 before_create_database(const CreatedbStmt *statement)
 {
 	const char *name = option_text(statement->options, "template");
 	Oid dboid = get_database_oid(name == NULL ? "template1" : name, true);
 
-	if (dboid == InvalidOid)
+	if (dboid == InvalidOid || !may_create_databases())
 		return;
 	/* Copies of what is no template are for its owner. */
 	if (aj_owns_database(dboid, GetUserId()))
 		make_way(dboid, "the database is being copied");
+}
+
+/* A template has no scheduler, or others could not copy it. */
+static void
+before_alter_database(const AlterDatabaseStmt *statement)
+{
+	if (option_text(statement->options, "tablespace") != NULL)
+		make_way_for_other(statement->dbname, "the database is being moved");
+	if (option_text(statement->options, "is_template") != NULL)
+		make_way_for_owner(
+			statement->dbname,
+			"the database is made a template, or is none any more");
 }
 
 static bool
@@ -133,20 +171,18 @@ before_utility(Node *statement)
 	switch (nodeTag(statement))
 	{
 		case T_DropdbStmt:
-			make_way_for_owner(castNode(DropdbStmt, statement)->dbname,
+			make_way_for_other(castNode(DropdbStmt, statement)->dbname,
 							   "the database is being dropped");
 			break;
 		case T_RenameStmt:
-			if (castNode(RenameStmt, statement)->renameType == OBJECT_DATABASE)
-				make_way_for_owner(castNode(RenameStmt, statement)->subname,
+			if (castNode(RenameStmt, statement)->renameType ==
+					OBJECT_DATABASE &&
+				may_create_databases())
+				make_way_for_other(castNode(RenameStmt, statement)->subname,
 								   "the database is being renamed");
 			break;
 		case T_AlterDatabaseStmt:
-			if (option_text(castNode(AlterDatabaseStmt, statement)->options,
-							"tablespace") != NULL)
-				make_way_for_owner(
-					castNode(AlterDatabaseStmt, statement)->dbname,
-					"the database is being moved");
+			before_alter_database(castNode(AlterDatabaseStmt, statement));
 			break;
 		case T_CreatedbStmt:
 			before_create_database(castNode(CreatedbStmt, statement));

@@ -158,15 +158,23 @@ time_column(const TriggerData *trigger)
 	return column;
 }
 
+/* The data of a call as a trigger of this kind; in any other there is no row. */
 static TriggerData *
-check_trigger(FunctionCallInfo fcinfo)
+check_trigger(FunctionCallInfo fcinfo, bool for_row)
 {
-	if (!CALLED_AS_TRIGGER(fcinfo) ||
-		!TRIGGER_FIRED_AFTER(((TriggerData *) fcinfo->context)->tg_event))
-		ereport(ERROR,
-				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-				 errmsg("function must be called as an AFTER trigger")));
-	return (TriggerData *) fcinfo->context;
+	TriggerData *trigger = (TriggerData *) fcinfo->context;
+
+	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_AFTER(trigger->tg_event) ||
+		(for_row ? !TRIGGER_FIRED_FOR_ROW(trigger->tg_event)
+				 : !TRIGGER_FIRED_BY_TRUNCATE(trigger->tg_event)))
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+			 for_row
+				 ? errmsg("function must be called as an AFTER ROW trigger")
+				 : errmsg(
+					   "function must be called as an AFTER TRUNCATE trigger")));
+	return trigger;
 }
 
 /*
@@ -177,7 +185,7 @@ check_trigger(FunctionCallInfo fcinfo)
 Datum
 aggjobs_capture_row(PG_FUNCTION_ARGS)
 {
-	TriggerData *trigger = check_trigger(fcinfo);
+	TriggerData *trigger = check_trigger(fcinfo, true);
 	TupleDesc desc = RelationGetDescr(trigger->tg_relation);
 	Source *source;
 	int column;
@@ -207,7 +215,7 @@ aggjobs_capture_row(PG_FUNCTION_ARGS)
 Datum
 aggjobs_capture_truncate(PG_FUNCTION_ARGS)
 {
-	TriggerData *trigger = check_trigger(fcinfo);
+	TriggerData *trigger = check_trigger(fcinfo, false);
 
 	find_source(RelationGetRelid(trigger->tg_relation))->everything = true;
 	PG_RETURN_POINTER(NULL);

@@ -38,6 +38,7 @@
 #define DEATHS_FORGIVEN_AFTER_MS 60000
 #define MAX_RESTART_PAUSE_MS 60000
 #define FIRST_RESTART_PAUSE_MS 500
+#define SWIFT_RESTARTS 5
 
 static AjDatabase *
 find(Oid dboid)
@@ -285,13 +286,17 @@ aj_databases_attach_scheduler(int index, Oid *dboid)
 	return wanted;
 }
 
-/* How long the launcher waits before it starts a scheduler that died. */
+/*
+ * How long the launcher waits before it starts a scheduler that died: hardly
+ * at all, unless it dies again and again.
+ */
 static int64
 restart_pause_ms(int deaths)
 {
 	int64 pause = FIRST_RESTART_PAUSE_MS;
 
-	for (int i = 1; i < deaths && pause < MAX_RESTART_PAUSE_MS; i++)
+	for (int i = SWIFT_RESTARTS; i < deaths && pause < MAX_RESTART_PAUSE_MS;
+		 i++)
 		pause *= 2;
 	return Min(pause, MAX_RESTART_PAUSE_MS);
 }

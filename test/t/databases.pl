@@ -310,6 +310,18 @@ subtest 'a template database' => sub {
 	$node->safe_psql('template1', 'DROP EXTENSION pg_aggjobs');
 };
 
+subtest 'a database becomes a template and none again' => sub {
+	$node->safe_psql('postgres', 'ALTER DATABASE cloned IS_TEMPLATE true');
+	wait_for($node, 'postgres', q{
+		SELECT NOT EXISTS (SELECT FROM pg_stat_activity
+			WHERE backend_type LIKE 'pg_aggjobs%' AND datname = 'cloned')},
+		'its scheduler has left');
+	pass('its scheduler leaves');
+	$node->safe_psql('postgres', 'ALTER DATABASE cloned IS_TEMPLATE false');
+	wait_for_scheduler($node, 'cloned');
+	pass('its scheduler comes back');
+};
+
 subtest 'DROP DATABASE without FORCE' => sub {
 	my ($run) = begin_long_run('app');
 

@@ -82,17 +82,35 @@ subtest 'databases that come and go' => sub {
 		'succeeded', 'leave room for the others');
 };
 
+subtest 'more databases than processes when the server starts' => sub {
+	# Each is looked at once, one after the other, before the last has its turn.
+	$node->safe_psql('postgres', 'CREATE DATABASE last');
+	create_extension($node, 'last');
+	$node->append_conf('postgresql.conf', "max_worker_processes = 3\n");
+	$node->restart;
+	wait_for_scheduler($node, 'last');
+	cmp_ok(
+		$node->safe_psql('postgres', q{
+			SELECT extract(epoch FROM backend_start - pg_postmaster_start_time())
+			FROM pg_stat_activity
+			WHERE backend_type = 'pg_aggjobs scheduler' AND datname = 'last'}),
+		'<', 5, 'the last one has its scheduler soon');
+};
+
 subtest 'no scheduler can be started' => sub {
+	my $since = -s $node->logfile;
 	$node->append_conf('postgresql.conf', "max_worker_processes = 2\n");
 	$node->restart;
 	wait_for_scheduler($node, 'postgres');
-	my $since = -s $node->logfile;
-	$node->safe_psql('postgres', 'CREATE DATABASE app');
-	$node->wait_for_log(qr/could not start a scheduler/, $since);
-	$node->append_conf('postgresql.conf', "max_worker_processes = 3\n");
+	$node->wait_for_log(qr/could not start a scheduler: no background worker slot is free/, $since);
+	pass('the log tells of it');
+	$node->safe_psql('postgres', q{SELECT aggjobs_trigger('theirs')});
+	$node->wait_for_log(qr/runs wait because no background worker slot is free/, $since);
+	$node->append_conf('postgresql.conf', "max_worker_processes = 4\n");
 	$node->restart;
-	is((run_to_end($node, 'postgres', 'theirs'))[1],
-		'succeeded', 'databases that have one go on');
+	wait_for($node, 'postgres', q{
+		SELECT bool_and(status = 'succeeded') FROM aggjobs.runs WHERE job_name = 'theirs'});
+	pass('with more processes, what has waited runs');
 };
 
 $node->stop;
