@@ -9,6 +9,9 @@
 # Then 100 jobs are due every second: slots take another way through the
 # scheduler than triggers.  Here its own account of its memory is compared,
 # which is exact, when nothing goes on before and after.
+#
+# Last, workers end after 20 runs, so that one often leaves while the next run
+# is being given away: none may be lost there.
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 . "$(dirname "$0")/lib.sh"
 
@@ -17,6 +20,7 @@ jobs=20
 per_job=20
 batch=$((jobs * per_job))
 keep=100
+short_lived=${BENCH_SHORT_LIVED:-2000}
 slot_jobs=100
 slot_seconds=${BENCH_SLOT_SECONDS:-60}
 # the history is pruned when so many runs of a job have ended since
@@ -94,6 +98,13 @@ session "SELECT count(aggjobs_create_job('bench_slot_' || i, '* * * * * *',
 slots_before=$(slots_for 10)
 slots_after=$(slots_for "$slot_seconds")
 
+session "DELETE FROM aggjobs.run WHERE job_name LIKE 'bench\\_%';"
+change_setting aggjobs.worker_max_runs 20
+for ((short_runs = 0; short_runs < short_lived; short_runs += batch)); do run_batch; done
+IFS='|' read -r short_bad short_why < <(session "SELECT count(*),
+        string_agg(DISTINCT status || ': ' || coalesce(error, note, ''), '; ')
+    FROM aggjobs.runs WHERE job_name LIKE 'bench\\_%' AND status <> 'succeeded';")
+
 title "$done_runs runs of $jobs jobs, $batch at a time"
 row "scheduler, private memory after warm-up" "$scheduler_before kB"
 judge "scheduler, growth since" $((scheduler_after - scheduler_before)) 1024 kB
@@ -116,4 +127,7 @@ if [ -n "$slots_after" ]; then
 else
     row "scheduler, memory in use" "the log is no file"
 fi
+title "$short_runs runs by workers that end after 20"
+judge "runs that did not succeed" "$short_bad" 0
+[ "$short_bad" -eq 0 ] || echo "    $short_why"
 verdict

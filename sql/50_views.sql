@@ -293,6 +293,8 @@ SELECT 'overdue',
             ELSE pg_catalog.format('%s jobs should have started, the first at %s', count(*), min(s.next_slot)) END
 FROM aggjobs.job j JOIN aggjobs.job_state s USING (job_id)
 WHERE j.enabled AND s.next_slot < pg_catalog.clock_timestamp() - interval '5 minutes'
+  AND j.database_oid = (SELECT d.oid FROM pg_catalog.pg_database d
+                        WHERE d.datname = pg_catalog.current_database())
 UNION ALL
 SELECT 'waiting',
        CASE WHEN count(*) = 0 THEN 'ok' ELSE 'degraded' END,

@@ -36,7 +36,7 @@ CREATE TABLE aggjobs.execution_spans (
 	status         text NOT NULL,
 	error          text,
 	started_at     timestamptz NOT NULL
-	               CONSTRAINT execution_spans_started_at_finite CHECK (isfinite(started_at)),
+	               CONSTRAINT execution_spans_started_at_range CHECK (started_at >= timestamptz '0001-01-01 00:00:00+00' AND started_at < timestamptz '10000-01-01 00:00:00+00'),
 	ended_at       timestamptz
 	               CONSTRAINT execution_spans_ended_at_finite CHECK (isfinite(ended_at)),
 	input_tokens   bigint
@@ -82,7 +82,7 @@ CREATE TABLE aggjobs.user_activity_events (
 	user_id      text,
 	event_type   text NOT NULL,
 	occurred_at  timestamptz NOT NULL
-	             CONSTRAINT user_activity_events_occurred_at_finite CHECK (isfinite(occurred_at)),
+	             CONSTRAINT user_activity_events_occurred_at_range CHECK (occurred_at >= timestamptz '0001-01-01 00:00:00+00' AND occurred_at < timestamptz '10000-01-01 00:00:00+00'),
 	attributes   jsonb
 );
 CREATE INDEX user_activity_events_occurred_at_idx ON aggjobs.user_activity_events (occurred_at);

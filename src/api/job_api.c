@@ -173,7 +173,7 @@ Datum
 aggjobs_alter_job(PG_FUNCTION_ARGS)
 {
 	char *name = name_argument(fcinfo, 0);
-	AjJob *job = aj_job_find_mine(name);
+	AjJob *job = aj_job_find_to_change(name);
 	char *command = text_argument(fcinfo, 14);
 	AjJobSpec spec;
 
@@ -199,7 +199,7 @@ aggjobs_alter_job(PG_FUNCTION_ARGS)
 Datum
 aggjobs_drop_job(PG_FUNCTION_ARGS)
 {
-	AjJob *job = aj_job_find_mine(name_argument(fcinfo, 0));
+	AjJob *job = aj_job_find_to_change(name_argument(fcinfo, 0));
 
 	aj_job_delete(job->job_id);
 	aj_wake_job(job->job_id);
@@ -232,7 +232,7 @@ set_enabled(FunctionCallInfo fcinfo, bool enabled)
 		/* Of all jobs, one may have been dropped since the names were read. */
 		if (PG_ARGISNULL(0) && aj_job_find(names[i], true) == NULL)
 			continue;
-		job = aj_job_find_mine(names[i]);
+		job = aj_job_find_to_change(names[i]);
 		if (job->enabled == enabled && job->database_oid == MyDatabaseId)
 			continue;
 		alter_job(job, &spec);

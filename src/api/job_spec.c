@@ -149,7 +149,7 @@ set_owner(AjJob *job, const char *name)
 			 errmsg("role \"%s\" does not exist", aj_clip(name)),
 			 errhint(
 				 "List the roles with \\du, or SELECT rolname FROM pg_roles.")));
-	if (!is_member_of_role(GetUserId(), owner))
+	if (!aj_can_become(GetUserId(), owner))
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("must be member of role \"%s\" to give it a job", name),

@@ -15,6 +15,7 @@
 
 #include "access/htup_details.h"
 #include "base/spi.h"
+#include "catalog/pg_authid_d.h"
 #include "catalog/pg_database.h"
 #include "miscadmin.h"
 #include "shmem/databases.h"
@@ -99,6 +100,14 @@ has_run(const AjSlotView *slot)
 		slot->state == AJ_SLOT_ASSIGNED;
 }
 
+/* Workers of others are for members of pg_monitor. */
+static bool
+may_see(const AjSlotView *slot)
+{
+	return has_privs_of_role(GetUserId(), slot->owner) ||
+		has_privs_of_role(GetUserId(), ROLE_PG_MONITOR);
+}
+
 #define COLUMNS 8
 
 static void
@@ -139,6 +148,7 @@ aggjobs_worker_slots(PG_FUNCTION_ARGS)
 	slots = palloc(sizeof(AjSlotView) * (Size) aj_segment()->nslots);
 	n = aj_slots_look(MyDatabaseId, slots);
 	for (int i = 0; i < n; i++)
-		put_slot((ReturnSetInfo *) fcinfo->resultinfo, &slots[i]);
+		if (may_see(&slots[i]))
+			put_slot((ReturnSetInfo *) fcinfo->resultinfo, &slots[i]);
 	PG_RETURN_NULL();
 }

@@ -252,6 +252,8 @@ aggjobs_cancel(PG_FUNCTION_ARGS)
 	if (aj_segment_present())
 		stopped |=
 			aj_slots_stop_run(MyDatabaseId, run->run_id, AJ_STOP_CANCEL, note);
+	if (!stopped)
+		stopped = aj_run_cancel_session(run->run_id);
 	PG_RETURN_BOOL(stopped);
 }
 
@@ -282,6 +284,12 @@ aggjobs_retry(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("job \"%s\" of run " INT64_FORMAT " was dropped",
 						run->job_name, run->run_id)));
+	if (!aj_job_may_act(job))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("permission denied for job \"%s\"", job->name),
+				 errdetail("The job belongs to role \"%s\" by now.",
+						   job->owner_name)));
 	aj_segment_require("aggjobs_retry()");
 	run_id = aj_run_insert(job->job_id, job->name, job->owner, run->at,
 						   run->attempt + 1, "retry");

@@ -115,6 +115,7 @@ static bool
 timing_changed(const AjJob *before, const AjJob *after)
 {
 	if (before->enabled != after->enabled ||
+		before->database_oid != MyDatabaseId ||
 		strcmp(before->time_zone, after->time_zone) != 0)
 		return true;
 	if (before->schedule == NULL || after->schedule == NULL)
@@ -162,7 +163,7 @@ sync_one(const Sync *sync, const Jsonb *json)
 	if (aj_job_find(name, true) == NULL)
 		create(sync, name, &spec);
 	else
-		change(sync, aj_job_find_mine(name), &spec);
+		change(sync, aj_job_find_to_change(name), &spec);
 	return name;
 }
 

@@ -46,6 +46,17 @@
 	pg_database_aclcheck((oid), (role), (mode))
 #endif
 
+/*
+ * 16 told apart what a member of a role may do: to have its rights, and to
+ * become it.  A job runs as its owner, so who changes it must be able to do
+ * both.
+ */
+#if PG_VERSION_NUM >= 160000
+#define aj_can_become(member, role) member_can_set_role((member), (role))
+#else
+#define aj_can_become(member, role) is_member_of_role((member), (role))
+#endif
+
 /* 17 gave processes a number of their own; before, it was in PGPROC. */
 #if PG_VERSION_NUM >= 170000
 #define AJ_MY_PROC_NUMBER ((int) MyProcNumber)

@@ -10,7 +10,10 @@
  * aj_tx_begin() opens a real transaction block, as a client's BEGIN does, so
  * that nothing below takes the work for a statement of its own.
  *
- * No state but the server's, no locks; errors are the server's own.
+ * The memory context that was current at the begin is so again at the end.
+ *
+ * No state but the server's and that context, no locks; errors are the
+ * server's own.
  *
  * Copyright (c) 2026, pg_aggjobs contributors
  *
@@ -23,14 +26,18 @@
 
 #include "access/xact.h"
 #include "base/tx.h"
+#include "miscadmin.h"
 #include "pgstat.h"
 #include "tcop/tcopprot.h"
 #include "utils/guc.h"
 #include "utils/snapmgr.h"
 
+static MemoryContext callers_context = NULL;
+
 static void
 report_running(const char *activity)
 {
+	callers_context = CurrentMemoryContext;
 	SetCurrentStatementStartTimestamp();
 	debug_query_string = activity;
 	pgstat_report_activity(STATE_RUNNING, activity);
@@ -42,6 +49,8 @@ report_idle(void)
 	debug_query_string = NULL;
 	pgstat_report_stat(true);
 	pgstat_report_activity(STATE_IDLE, NULL);
+	if (callers_context != NULL)
+		MemoryContextSwitchTo(callers_context);
 }
 
 static void
@@ -137,4 +146,35 @@ aj_tx_abort(void)
 {
 	AbortOutOfAnyTransaction();
 	report_idle();
+}
+
+/*
+ * aj_tx_try
+ *		Do "work" in a transaction of its own; an error is reported and rolled
+ *		back, and false returned.
+ */
+bool
+aj_tx_try(const char *activity, void (*work)(void *arg), void *arg)
+{
+	MemoryContext context = CurrentMemoryContext;
+	volatile bool done = false;
+
+	PG_TRY();
+	{
+		aj_tx_begin(activity);
+		work(arg);
+		aj_tx_commit();
+		done = true;
+	}
+	PG_CATCH();
+	{
+		HOLD_INTERRUPTS();
+		EmitErrorReport();
+		FlushErrorState();
+		aj_tx_abort();
+		MemoryContextSwitchTo(context);
+		RESUME_INTERRUPTS();
+	}
+	PG_END_TRY();
+	return done;
 }

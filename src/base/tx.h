@@ -13,5 +13,6 @@ extern void aj_tx_begin_bare(const char *activity);
 extern bool aj_tx_make_own(void);
 extern void aj_tx_commit(void);
 extern void aj_tx_abort(void);
+extern bool aj_tx_try(const char *activity, void (*work)(void *arg), void *arg);
 
 #endif /* AJ_BASE_TX_H */

@@ -124,7 +124,8 @@ aj_job_get(int64 job_id)
 bool
 aj_job_may_act(const AjJob *job)
 {
-	return has_privs_of_role(GetUserId(), job->owner);
+	return has_privs_of_role(GetUserId(), job->owner) &&
+		aj_can_become(GetUserId(), job->owner);
 }
 
 /*
@@ -145,6 +146,23 @@ aj_job_find_mine(const char *name)
 				 errdetail("The job belongs to role \"%s\".", job->owner_name),
 				 errhint("Act as its owner, or as a member of that role.")));
 	return job;
+}
+
+/*
+ * aj_job_find_to_change
+ *		The same, and nobody else changes it before the transaction ends: all
+ *		of a job is written at once, so of two changes to what both had read
+ *		the second would undo the first.
+ */
+AjJob *
+aj_job_find_to_change(const char *name)
+{
+	/* Who may not change a job must not keep others from it. */
+	(void) aj_job_find_mine(name);
+	(void) aj_catalog_run("SELECT FROM aggjobs.job WHERE job_name = $1"
+						  " FOR NO KEY UPDATE",
+						  AJ_ARGS(aj_arg_text(name)));
+	return aj_job_find_mine(name);
 }
 
 static AjArg
@@ -318,14 +336,35 @@ aj_job_plans(const int64 *job_ids, int njobs, int *n, MemoryContext context)
 	return plans;
 }
 
-/* Plan the next slot of a job; AJ_NO_TIME for none. */
+/* Plan the next slot of a job that is being changed; AJ_NO_TIME for none. */
 void
 aj_job_set_next_slot(int64 job_id, TimestampTz next_slot)
 {
 	(void) aj_catalog_run("UPDATE aggjobs.job_state SET next_slot = $2"
-						  " WHERE job_id = $1"
-						  " AND next_slot IS DISTINCT FROM $2",
+						  " WHERE job_id = $1",
 						  AJ_ARGS(aj_arg_int8(job_id), aj_arg_time(next_slot)));
+}
+
+/*
+ * aj_job_replan
+ *		Scheduler: plan the slot "to" in place of "from"; AJ_NO_TIME stands for
+ *		none.  False if the job has another slot planned by now, is off, or is
+ *		being changed by a transaction that is still open; who changes a job
+ *		plans it as well, and nobody can stop the clock by waiting.
+ */
+bool
+aj_job_replan(int64 job_id, TimestampTz from, TimestampTz to)
+{
+	return aj_catalog_run("UPDATE aggjobs.job_state SET next_slot = $3"
+						  " WHERE job_id IN (SELECT s.job_id"
+						  " FROM aggjobs.job_state s"
+						  " JOIN aggjobs.job j USING (job_id)"
+						  " WHERE s.job_id = $1"
+						  " AND s.next_slot IS NOT DISTINCT FROM $2"
+						  " AND j.enabled AND j.schedule IS NOT NULL"
+						  " FOR NO KEY UPDATE OF s SKIP LOCKED)",
+						  AJ_ARGS(aj_arg_int8(job_id), aj_arg_time(from),
+								  aj_arg_time(to))) > 0;
 }
 
 /*

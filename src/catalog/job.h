@@ -47,6 +47,7 @@ typedef struct AjJobPlan
 extern AjJob *aj_job_find(const char *name, bool missing_ok);
 extern AjJob *aj_job_get(int64 job_id);
 extern AjJob *aj_job_find_mine(const char *name);
+extern AjJob *aj_job_find_to_change(const char *name);
 extern bool aj_job_may_act(const AjJob *job);
 extern int64 aj_job_insert(const AjJob *job);
 extern void aj_job_update(const AjJob *job);
@@ -55,6 +56,7 @@ extern char **aj_job_names(int *n, bool only_mine);
 extern AjJobPlan *aj_job_plans(const int64 *job_ids, int njobs, int *n,
 							   MemoryContext context);
 extern void aj_job_set_next_slot(int64 job_id, TimestampTz next_slot);
+extern bool aj_job_replan(int64 job_id, TimestampTz from, TimestampTz to);
 extern const char *aj_job_owner_problem(Oid owner, const char *owner_name,
 										Oid database_oid);
 

@@ -212,20 +212,21 @@ aj_rollup_set_horizon(int64 rollup_id, TimestampTz horizon)
 /*
  * aj_rollup_freeze
  *		Rows of a source before an instant are gone for good: its rollups
- *		keep what they have there.
+ *		keep what they have there, the bucket that holds the instant included.
  */
 void
 aj_rollup_freeze(Oid source, TimestampTz before)
 {
-	(void) aj_catalog_run("INSERT INTO aggjobs.rollup_state AS st"
-						  " (rollup_name, frozen_before)"
-						  " SELECT r.rollup_name, $2 FROM aggjobs.rollup r"
-						  " WHERE r.source = $1"
-						  " ON CONFLICT (rollup_name) DO UPDATE"
-						  " SET frozen_before = excluded.frozen_before"
-						  " WHERE st.frozen_before IS NULL"
-						  " OR st.frozen_before < excluded.frozen_before",
-						  AJ_ARGS(aj_arg_oid(source), aj_arg_time(before)));
+	(void) aj_catalog_run(
+		"INSERT INTO aggjobs.rollup_state AS st"
+		" (rollup_name, frozen_before)"
+		" SELECT r.rollup_name, " BUCKET_END(
+			"$2") " FROM aggjobs.rollup r WHERE r.source = $1"
+				  " ON CONFLICT (rollup_name) DO UPDATE"
+				  " SET frozen_before = excluded.frozen_before"
+				  " WHERE st.frozen_before IS NULL"
+				  " OR st.frozen_before < excluded.frozen_before",
+		AJ_ARGS(aj_arg_oid(source), aj_arg_time(before)));
 }
 
 /*

@@ -249,7 +249,8 @@ fill_columns(FireColumns *c, const AjFiredSlot *slots, int n)
  *		Record "n" due slots and plan the slots after them, in one statement.
  *
  * claimed[i] tells whether slots[i] was recorded; it is not if the job was
- * changed, paused or dropped since its plan was read.
+ * changed, paused or dropped since its plan was read, or is about to be by a
+ * transaction that is still open: nobody can stop the clock by waiting.
  */
 void
 aj_runs_fire(const AjFiredSlot *slots, int n, bool *claimed)
@@ -263,10 +264,14 @@ aj_runs_fire(const AjFiredSlot *slots, int n, bool *claimed)
 	rows = aj_spi_run(
 		"WITH fired AS (SELECT * FROM unnest($1, $2, $3, $4, $5, $6)"
 		" AS f (job_id, slot, next_slot, overlap, missed, first_missed)),"
+		" free AS (SELECT s.job_id FROM fired f JOIN aggjobs.job_state s"
+		" ON s.job_id = f.job_id AND s.next_slot = f.slot"
+		" FOR NO KEY UPDATE OF s SKIP LOCKED),"
 		" claimed AS (UPDATE aggjobs.job_state s"
 		" SET last_slot = f.slot, next_slot = f.next_slot"
 		" FROM fired f JOIN aggjobs.job j USING (job_id)"
-		" WHERE s.job_id = f.job_id AND s.next_slot = f.slot AND j.enabled"
+		" WHERE s.job_id = f.job_id AND s.job_id IN (SELECT job_id FROM free)"
+		" AND j.enabled"
 		" RETURNING f.*, j.job_name, j.owner),"
 		" missed AS (INSERT INTO aggjobs.run (job_id, job_name, owner,"
 		" slot, status, trigger, triggered_by, queued_at, ended_at, note)"
@@ -296,7 +301,11 @@ aj_runs_fire(const AjFiredSlot *slots, int n, bool *claimed)
 	aj_spi_close(&spi);
 }
 
-/* The oldest queued runs, at most "limit" of them, in "context". */
+/*
+ * aj_runs_queued
+ *		The oldest queued run of each job, the oldest of these first, at most
+ *		"limit" of them, in "context".
+ */
 AjQueuedRun *
 aj_runs_queued(int limit, int *n, MemoryContext context)
 {
@@ -304,10 +313,12 @@ aj_runs_queued(int limit, int *n, MemoryContext context)
 	AjQueuedRun *runs;
 
 	aj_spi_open(&spi, AJ_RIGHTS_CATALOG);
-	*n = (int) aj_spi_run("SELECT r.run_id, r.job_id, r.owner::oid"
+	*n = (int) aj_spi_run("SELECT q.* FROM (SELECT DISTINCT ON (r.job_id)"
+						  " r.run_id, r.job_id, r.owner::oid,"
+						  " count(*) OVER (PARTITION BY r.job_id) > 1"
 						  " FROM aggjobs.run r WHERE r.status = 'queued'"
-						  " AND r.status IN ('queued', 'running')"
-						  " ORDER BY r.run_id LIMIT $1",
+						  " ORDER BY r.job_id, r.run_id) q"
+						  " ORDER BY q.run_id LIMIT $1",
 						  AJ_ARGS(aj_arg_int8(limit)));
 	runs = MemoryContextAlloc(context, sizeof(AjQueuedRun) * (Size) Max(*n, 1));
 	for (int i = 0; i < *n; i++)
@@ -315,6 +326,7 @@ aj_runs_queued(int limit, int *n, MemoryContext context)
 		runs[i].run_id = aj_spi_int8((uint64) i, 1, 0);
 		runs[i].job_id = aj_spi_int8((uint64) i, 2, 0);
 		runs[i].owner = aj_spi_oid((uint64) i, 3);
+		runs[i].has_more = aj_spi_bool((uint64) i, 4);
 	}
 	aj_spi_close(&spi);
 	return runs;
@@ -334,6 +346,29 @@ aj_run_of_job(int64 job_id)
 		run_id = aj_spi_int8(0, 1, 0);
 	aj_spi_close(&spi);
 	return run_id;
+}
+
+/*
+ * aj_run_cancel_session
+ *		Cancel what the session does that has this run; false if none has it.
+ *
+ * The session is known by its pid and its start.
+ */
+bool
+aj_run_cancel_session(int64 run_id)
+{
+	AjSpi spi;
+	bool cancelled = false;
+
+	aj_spi_open(&spi, AJ_RIGHTS_CATALOG);
+	if (aj_spi_run("SELECT pg_cancel_backend(a.pid) FROM aggjobs.run r"
+				   " JOIN pg_stat_activity a ON a.pid = r.worker_pid"
+				   " AND a.backend_start = r.worker_start"
+				   " WHERE r.run_id = $1 AND r.status = 'running'",
+				   AJ_ARGS(aj_arg_int8(run_id))) > 0)
+		cancelled = aj_spi_bool(0, 1);
+	aj_spi_close(&spi);
+	return cancelled;
 }
 
 /*

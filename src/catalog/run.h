@@ -44,6 +44,7 @@ typedef struct AjQueuedRun
 	int64 run_id;
 	int64 job_id;
 	Oid owner;
+	bool has_more; /* runs of this job are queued behind it */
 } AjQueuedRun;
 
 /* One slot to be recorded by aj_runs_fire(). */
@@ -67,6 +68,7 @@ extern bool aj_run_finish(int64 run_id, const AjRunEnd *end);
 extern void aj_runs_fire(const AjFiredSlot *slots, int n, bool *claimed);
 extern AjQueuedRun *aj_runs_queued(int limit, int *n, MemoryContext context);
 extern int64 aj_run_of_job(int64 job_id);
+extern bool aj_run_cancel_session(int64 run_id);
 extern int aj_runs_crash_orphans(int64 job_id);
 extern int aj_runs_cancel_copied(void);
 extern int aj_runs_prune(int64 job_id, int keep_successes, int keep_failures,

@@ -49,7 +49,8 @@ aj_run_log_add(int64 run_id, int seq, TimestampTz logged_at, int elevel,
 	(void) aj_catalog_run(
 		"INSERT INTO aggjobs.run_log"
 		" (run_id, seq, logged_at, level, message)"
-		" VALUES ($1, $2, $3, $4, $5)"
+		" SELECT $1, $2, $3, $4, $5 WHERE EXISTS"
+		" (SELECT FROM aggjobs.run r WHERE r.run_id = $1)"
 		" ON CONFLICT DO NOTHING",
 		AJ_ARGS(aj_arg_int8(run_id), aj_arg_int4(seq), aj_arg_time(logged_at),
 				aj_arg_text(level_name(elevel)), aj_arg_text(message)));

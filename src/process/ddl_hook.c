@@ -201,17 +201,48 @@ before_utility(Node *statement)
 	}
 }
 
-static void
-after_utility(Node *statement)
+/* What has to follow a statement; its tree may be gone by then. */
+typedef enum AfterWhat
+{
+	AFTER_NOTHING,
+	AFTER_DATABASE_LIST, /* CREATE or DROP DATABASE */
+	AFTER_PREPARED		 /* COMMIT PREPARED */
+} AfterWhat;
+
+static AfterWhat
+what_follows(Node *statement)
 {
 	if (IsA(statement, CreatedbStmt) || IsA(statement, DropdbStmt))
-		aj_wake_rescan();
-
-	/* What was prepared elsewhere may have queued runs or changed jobs. */
+		return AFTER_DATABASE_LIST;
 	if (IsA(statement, TransactionStmt) &&
 		castNode(TransactionStmt, statement)->kind ==
 			TRANS_STMT_COMMIT_PREPARED)
+		return AFTER_PREPARED;
+	return AFTER_NOTHING;
+}
+
+/*
+ * What was prepared, maybe by another session, may have created or dropped the
+ * extension, changed jobs or queued runs.
+ */
+static void
+after_prepared(void)
+{
+	bool exists = get_extension_oid("pg_aggjobs", true) != InvalidOid;
+
+	if (exists != aj_databases_has_scheduler(MyDatabaseId))
+		aj_databases_set_extension(MyDatabaseId, exists);
+	if (exists)
 		aj_databases_post(MyDatabaseId, AJ_WAKE_ALL_JOBS | AJ_WAKE_RUNS, 0);
+}
+
+static void
+after_utility(AfterWhat what)
+{
+	if (what == AFTER_DATABASE_LIST)
+		aj_wake_rescan();
+	else if (what == AFTER_PREPARED)
+		after_prepared();
 }
 
 static void
@@ -220,16 +251,16 @@ on_utility(PlannedStmt *planned, const char *query, bool read_only_tree,
 		   QueryEnvironment *environment, DestReceiver *dest,
 		   QueryCompletion *completion)
 {
-	Node *statement = planned->utilityStmt;
+	AfterWhat follows = what_follows(planned->utilityStmt);
 
-	before_utility(statement);
+	before_utility(planned->utilityStmt);
 	if (previous_utility_hook)
 		previous_utility_hook(planned, query, read_only_tree, context, params,
 							  environment, dest, completion);
 	else
 		standard_ProcessUtility(planned, query, read_only_tree, context, params,
 								environment, dest, completion);
-	after_utility(statement);
+	after_utility(follows);
 }
 
 /* However the extension goes, its scheduler must hear of it at commit. */

@@ -8,7 +8,9 @@
  * owner, or to a new worker while there are fewer than aggjobs.max_workers;
  * an idle worker of another owner is asked to make room.
  *
- * The table is the truth and the list here a copy of its oldest queued rows.
+ * The table is the truth and the list here a copy of its oldest queued rows,
+ * one for each job, so that the many runs of one job can't hide those of
+ * others.
  *
  * State: private to the scheduler.  Failure: when the server has no process
  * slot left, runs stay queued; that is logged once per episode and tried
@@ -33,10 +35,12 @@
 
 #define MAX_QUEUE 1000
 
+static MemoryContext dispatch_context = NULL;
 static MemoryContext queue_context = NULL;
 static AjQueuedRun *queue = NULL;
 static int nqueue = 0;
 static bool queue_is_cut = false; /* the table may hold more */
+static bool more_behind = false;  /* runs that wait for one of their own job */
 static bool must_read = true;
 static bool short_of_processes = false;
 static BackgroundWorkerHandle **handles = NULL; /* of workers that start */
@@ -45,6 +49,7 @@ static BackgroundWorkerHandle **handles = NULL; /* of workers that start */
 void
 aj_dispatch_init(MemoryContext context)
 {
+	dispatch_context = context;
 	queue_context = AllocSetContextCreate(context, "pg_aggjobs queue",
 										  ALLOCSET_DEFAULT_SIZES);
 	handles = MemoryContextAllocZero(context,
@@ -62,6 +67,13 @@ aj_dispatch_requeue(void)
 	must_read = true;
 }
 
+/* A run is over: the next one of its job may have its turn. */
+void
+aj_dispatch_job_ended(void)
+{
+	must_read |= more_behind;
+}
+
 static void
 read_queue(void)
 {
@@ -74,6 +86,9 @@ read_queue(void)
 	queue = aj_runs_queued(MAX_QUEUE, &nqueue, queue_context);
 	aj_tx_commit();
 	queue_is_cut = nqueue == MAX_QUEUE;
+	more_behind = false;
+	for (int i = 0; i < nqueue; i++)
+		more_behind |= queue[i].has_more;
 	must_read = false;
 }
 
@@ -117,6 +132,24 @@ typedef enum Given
 	GIVEN_NO_PROCESS /* no process can be had at all */
 } Given;
 
+/* Handles must outlive the pass in which the worker is asked for. */
+static bool
+ask_for_process(const char *name, int slot)
+{
+	MemoryContext saved = MemoryContextSwitchTo(dispatch_context);
+	bool asked;
+
+	if (handles[slot] != NULL)
+		pfree(handles[slot]);
+	handles[slot] = NULL;
+	asked = aj_process_start(name, "pg_aggjobs worker", "aj_worker_main", slot,
+							 &handles[slot]);
+	if (!asked)
+		handles[slot] = NULL;
+	MemoryContextSwitchTo(saved);
+	return asked;
+}
+
 static Given
 start_worker(const AjQueuedRun *run)
 {
@@ -128,8 +161,7 @@ start_worker(const AjQueuedRun *run)
 		return GIVEN_NO_PROCESS;
 	snprintf(name, sizeof(name), "pg_aggjobs worker for database %u",
 			 MyDatabaseId);
-	if (!aj_process_start(name, "pg_aggjobs worker", "aj_worker_main", slot,
-						  &handles[slot]))
+	if (!ask_for_process(name, slot))
 	{
 		aj_slots_free(slot);
 		return GIVEN_NO_PROCESS;

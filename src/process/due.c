@@ -35,8 +35,10 @@
 #include "time/next_slot.h"
 #include "time/schedule.h"
 #include "utils/hsearch.h"
+#include "utils/timestamp.h"
 
 #define MAX_FIRED 500
+#define RETRY_MS 1000
 #define MAX_COUNTED_MISSES 1000
 
 typedef struct DueJob
@@ -45,6 +47,7 @@ typedef struct DueJob
 	bool planned; /* in the heap */
 	pairingheap_node node;
 	TimestampTz next_slot;
+	TimestampTz due_at; /* next_slot, or later if it could not be recorded */
 	AjSchedule schedule;
 	pg_tz *zone;
 } DueJob;
@@ -58,8 +61,8 @@ compare_due(const pairingheap_node *a, const pairingheap_node *b, void *arg)
 	const DueJob *x = pairingheap_const_container(DueJob, node, a);
 	const DueJob *y = pairingheap_const_container(DueJob, node, b);
 
-	if (x->next_slot != y->next_slot)
-		return x->next_slot < y->next_slot ? 1 : -1;
+	if (x->due_at != y->due_at)
+		return x->due_at < y->due_at ? 1 : -1;
 	return x->job_id < y->job_id ? 1 : -1;
 }
 
@@ -94,6 +97,7 @@ plan_at(DueJob *job, TimestampTz slot)
 {
 	unplan(job);
 	job->next_slot = slot;
+	job->due_at = slot;
 	if (slot == AJ_NO_TIME)
 		return;
 	pairingheap_add(heap, &job->node);
@@ -179,7 +183,7 @@ load_plan(const AjJobPlan *plan)
 	{
 		slot = first_slot(plan, &schedule, zone);
 		if (slot != AJ_NO_TIME)
-			aj_job_set_next_slot(plan->job_id, slot);
+			(void) aj_job_replan(plan->job_id, AJ_NO_TIME, slot);
 	}
 	job = hash_search(jobs, &plan->job_id, HASH_ENTER, NULL);
 	job->planned = false;
@@ -218,8 +222,7 @@ aj_due_next(void)
 {
 	if (pairingheap_is_empty(heap))
 		return DT_NOEND;
-	return pairingheap_container(DueJob, node, pairingheap_first(heap))
-		->next_slot;
+	return pairingheap_container(DueJob, node, pairingheap_first(heap))->due_at;
 }
 
 /* What follows a slot: the next one to come, and how many passed unseen. */
@@ -270,6 +273,26 @@ collect_due(TimestampTz now, bool (*is_active)(int64 job_id),
 }
 
 /*
+ * A slot could not be recorded because its job has been changed, or is about
+ * to be by a transaction that is still open: look again in a while.
+ */
+static void
+try_again_later(int64 job_id)
+{
+	DueJob *job;
+	TimestampTz later = TimestampTzPlusMilliseconds(aj_now(), RETRY_MS);
+
+	aj_due_load(&job_id, 1);
+	job = hash_search(jobs, &job_id, HASH_FIND, NULL);
+	if (job == NULL || !job->planned || job->due_at >= later)
+		return;
+	unplan(job);
+	job->due_at = later;
+	pairingheap_add(heap, &job->node);
+	job->planned = true;
+}
+
+/*
  * aj_due_fire
  *		Record the slots that are due: as queued, or as skipped if the job
  *		"is_active".  False if there was none.
@@ -298,7 +321,7 @@ aj_due_fire(TimestampTz now, bool (*is_active)(int64 job_id))
 		if (claimed[i])
 			plan_at(due[i], slots[i].next_slot);
 		else
-			aj_due_load(&slots[i].job_id, 1);
+			try_again_later(slots[i].job_id);
 	}
 	return true;
 }
@@ -313,12 +336,16 @@ aj_due_job_ended(int64 job_id, TimestampTz ended_at)
 {
 	DueJob *job = hash_search(jobs, &job_id, HASH_FIND, NULL);
 	TimestampTz next;
+	bool planned;
 
 	if (job == NULL || job->schedule.kind != AJ_SCHEDULE_AFTER ||
 		!aj_next_slot(&job->schedule, job->zone, ended_at, &next))
 		return;
 	aj_tx_begin("plan the next slot");
-	aj_job_set_next_slot(job_id, next);
+	planned = aj_job_replan(job_id, job->next_slot, next);
 	aj_tx_commit();
-	plan_at(job, next);
+	if (planned)
+		plan_at(job, next);
+	else
+		aj_due_load(&job_id, 1);
 }

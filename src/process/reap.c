@@ -43,6 +43,8 @@
 #define PRUNE_OLD_EVERY_MS (60 * 60 * 1000)
 #define STARTED_LATE_MS 10000
 #define ESCALATE_EVERY_MS 1000
+#define MAX_COUNTED 100000 /* jobs; above, the count begins anew */
+#define MAX_TO_PRUNE 1000
 
 typedef struct Ended
 {
@@ -51,6 +53,9 @@ typedef struct Ended
 } Ended;
 
 static HTAB *ended = NULL;
+static MemoryContext reap_context = NULL;
+static int64 to_prune[MAX_TO_PRUNE];
+static int nto_prune = 0;
 static TimestampTz next_prune_old = 0;
 
 /* Begin anew; what is remembered lives in "context". */
@@ -59,6 +64,9 @@ aj_reap_init(MemoryContext context)
 {
 	HASHCTL control = {0};
 
+	if (ended != NULL)
+		hash_destroy(ended);
+	reap_context = context;
 	control.keysize = sizeof(int64);
 	control.entrysize = sizeof(Ended);
 	control.hcxt = context;
@@ -133,28 +141,45 @@ describe_end(const AjSlotView *slot, AjRunEnd *end)
 }
 
 static void
-finish_for_worker(const AjSlotView *slot)
+finish_run(void *arg)
 {
+	const AjSlotView *slot = arg;
 	AjRunEnd end = {0};
 
 	describe_end(slot, &end);
-	aj_tx_begin("end a run");
 	(void) aj_run_finish(slot->run_id, &end);
-	aj_tx_commit();
-	aj_slots_tell_run_ended();
+}
+
+/* Count the runs of a job; its history is pruned after some of them. */
+static void
+count_run(int64 job_id)
+{
+	Ended *entry;
+	bool found;
+
+	if (hash_get_num_entries(ended) >= MAX_COUNTED)
+		aj_reap_init(reap_context);
+	entry = hash_search(ended, &job_id, HASH_ENTER, &found);
+	entry->runs = found ? entry->runs + 1 : 1;
+	if (entry->runs < PRUNE_EVERY || nto_prune == MAX_TO_PRUNE)
+		return;
+	to_prune[nto_prune++] = job_id;
+	(void) hash_search(ended, &job_id, HASH_REMOVE, NULL);
 }
 
 static void
 job_ended(int64 job_id)
 {
-	Ended *entry;
-	bool found;
-
-	entry = hash_search(ended, &job_id, HASH_ENTER, &found);
-	entry->runs = found ? entry->runs + 1 : 1;
+	count_run(job_id);
 	aj_due_job_ended(job_id, aj_now());
+	aj_dispatch_job_ended();
 }
 
+/*
+ * Give the slot of a worker that has ended free, once all is stored.  What
+ * can't be stored now, because somebody has locked the row, stays in the slot
+ * for the next look.
+ */
 static void
 reap_ended(const AjSlotView *slot)
 {
@@ -162,13 +187,15 @@ reap_ended(const AjSlotView *slot)
 		store_lines(slot->index);
 	if (!slot->run_recorded)
 	{
-		finish_for_worker(slot);
+		if (!aj_tx_try("end a run", finish_run, unconstify(AjSlotView *, slot)))
+			return;
+		aj_slots_tell_run_ended();
 		job_ended(slot->job_id);
 	}
-	/* Cancelled before it began, its run is queued still if that was undone. */
-	else if (slot->stop == AJ_STOP_CANCEL)
-		aj_dispatch_requeue();
 	aj_slots_free(slot->index);
+
+	/* A run that was given to it and never begun is queued still. */
+	aj_dispatch_requeue();
 }
 
 /* A worker that was asked for and never came: its run is queued still. */
@@ -228,7 +255,7 @@ aj_reap_limits(const AjSlotView *slots, int nslots, TimestampTz now)
 	{
 		const AjSlotView *slot = &slots[i];
 
-		if (slot->state == AJ_SLOT_STARTING)
+		if (slot->state == AJ_SLOT_STARTING || slot->state == AJ_SLOT_ENDED)
 			look_again = Min(look_again, soon);
 		if (slot->state == AJ_SLOT_ENDED || slot->state == AJ_SLOT_STARTING)
 			continue;
@@ -243,7 +270,8 @@ aj_reap_limits(const AjSlotView *slots, int nslots, TimestampTz now)
 	return look_again;
 }
 
-static void
+/* Prune a little of one job's history; false if there is more to do. */
+static bool
 prune_job(int64 job_id)
 {
 	AjJob *job;
@@ -251,72 +279,44 @@ prune_job(int64 job_id)
 	int keep_failures = aj_keep_failures;
 	int gone;
 
-	do
-	{
-		CHECK_FOR_INTERRUPTS();
-		aj_tx_begin("prune the history");
-		job = aj_job_get(job_id);
-		if (job != NULL && job->keep_successes >= 0)
-			keep_successes = job->keep_successes;
-		if (job != NULL && job->keep_failures >= 0)
-			keep_failures = job->keep_failures;
-		gone = aj_runs_prune(job_id, keep_successes, keep_failures, PRUNE_ROWS);
-		aj_tx_commit();
-	} while (gone >= PRUNE_ROWS);
+	aj_tx_begin("prune the history");
+	job = aj_job_get(job_id);
+	if (job != NULL && job->keep_successes >= 0)
+		keep_successes = job->keep_successes;
+	if (job != NULL && job->keep_failures >= 0)
+		keep_failures = job->keep_failures;
+	gone = aj_runs_prune(job_id, keep_successes, keep_failures, PRUNE_ROWS);
+	aj_tx_commit();
+	return gone < PRUNE_ROWS;
 }
 
-static void
+static bool
 prune_old(void)
 {
 	int gone;
 
-	do
-	{
-		CHECK_FOR_INTERRUPTS();
-		aj_tx_begin("prune the history");
-		gone = aj_runs_prune_old(aj_keep_age, PRUNE_ROWS);
-		aj_tx_commit();
-	} while (gone >= PRUNE_ROWS);
-}
-
-/* The jobs that have had some runs since the last time; starts to count anew. */
-static int
-jobs_to_prune(int64 **due)
-{
-	HASH_SEQ_STATUS scan;
-	Ended *entry;
-	int n = 0;
-
-	*due = palloc(sizeof(int64) * (Size) (hash_get_num_entries(ended) + 1));
-	hash_seq_init(&scan, ended);
-	while ((entry = hash_seq_search(&scan)) != NULL)
-	{
-		int64 job_id = entry->job_id;
-
-		if (entry->runs < PRUNE_EVERY)
-			continue;
-		(*due)[n++] = job_id;
-		(void) hash_search(ended, &job_id, HASH_REMOVE, NULL);
-	}
-	return n;
+	aj_tx_begin("prune the history");
+	gone = aj_runs_prune_old(aj_keep_age, PRUNE_ROWS);
+	aj_tx_commit();
+	return gone < PRUNE_ROWS;
 }
 
 /*
  * aj_reap_prune
  *		Prune the history of jobs that have had some runs since the last
- *		time, and old runs of all jobs once an hour.  Called when awake
- *		anyway; nothing is done for a database in which nothing runs.
+ *		time, and old runs of all jobs once an hour: one batch, and true if
+ *		there is more to do.  Called when awake anyway; nothing is done for a
+ *		database in which nothing runs.
  */
-void
+bool
 aj_reap_prune(TimestampTz now)
 {
-	int64 *due;
-	int n = jobs_to_prune(&due);
-
-	for (int i = 0; i < n; i++)
-		prune_job(due[i]);
-	if (now < next_prune_old)
-		return;
-	next_prune_old = TimestampTzPlusMilliseconds(now, PRUNE_OLD_EVERY_MS);
-	prune_old();
+	if (nto_prune > 0)
+	{
+		if (prune_job(to_prune[nto_prune - 1]))
+			nto_prune--;
+	}
+	else if (now >= next_prune_old && prune_old())
+		next_prune_old = TimestampTzPlusMilliseconds(now, PRUNE_OLD_EVERY_MS);
+	return nto_prune > 0 || now >= next_prune_old;
 }

@@ -13,6 +13,6 @@ extern void aj_reap_store_logs(const AjSlotView *slots, int nslots);
 extern bool aj_reap_ends(const AjSlotView *slots, int nslots);
 extern TimestampTz aj_reap_limits(const AjSlotView *slots, int nslots,
 								  TimestampTz now);
-extern void aj_reap_prune(TimestampTz now);
+extern bool aj_reap_prune(TimestampTz now);
 
 #endif /* AJ_PROCESS_REAP_H */

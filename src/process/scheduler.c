@@ -44,6 +44,7 @@
 #include "shmem/databases.h"
 #include "shmem/slots.h"
 #include "storage/ipc.h"
+#include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
@@ -51,6 +52,7 @@
 #define LONGEST_PAUSE_MS 60000
 #define RETRY_SHORTAGE_MS 1000
 #define STORE_LOGS_EVERY_MS 200
+#define LOCK_TIMEOUT "1s"	/* nobody may stop the clock by a lock */
 #define SESSION_ENDS_MS 200 /* from its word to its end */
 
 static int entry = -1; /* ours in shmem/databases.c */
@@ -80,24 +82,27 @@ extension_exists(void)
 	return exists;
 }
 
-/* Runs whose process is gone without a word. */
+static void
+crash_orphans(void *arg)
+{
+	if (aj_runs_crash_orphans(0) > 0)
+		aj_slots_tell_run_ended();
+}
+
+static void
+cancel_copied(void *arg)
+{
+	if (aj_runs_cancel_copied() > 0)
+		aj_slots_tell_run_ended();
+}
+
+/* Runs whose process is gone without a word; again later if one is locked. */
 static void
 end_orphans(void)
 {
-	aj_tx_begin("look for runs of dead processes");
-	if (aj_runs_crash_orphans(0) > 0)
-		aj_slots_tell_run_ended();
-	aj_tx_commit();
-}
-
-/* Runs that came here in a copy of another database. */
-static void
-cancel_copied_runs(void)
-{
-	aj_tx_begin("look for runs of another database");
-	if (aj_runs_cancel_copied() > 0)
-		aj_slots_tell_run_ended();
-	aj_tx_commit();
+	orphans_at = DT_NOEND;
+	if (!aj_tx_try("look for runs of dead processes", crash_orphans, NULL))
+		orphans_at = TimestampTzPlusMilliseconds(aj_now(), FIRST_PAUSE_MS);
 }
 
 /*
@@ -109,7 +114,7 @@ load_everything(void)
 {
 	(void) aj_reap_ends(slots, aj_slots_look(MyDatabaseId, slots));
 	end_orphans();
-	cancel_copied_runs();
+	(void) aj_tx_try("cancel copied runs", cancel_copied, NULL);
 	aj_due_reset(jobs_context);
 	aj_due_load(NULL, 0);
 	aj_dispatch_requeue();
@@ -170,10 +175,7 @@ pass(void)
 		nslots = aj_slots_look(MyDatabaseId, slots);
 
 	if (orphans_at <= now)
-	{
-		orphans_at = DT_NOEND;
 		end_orphans();
-	}
 	wake_at = Min(wake_at, orphans_at);
 
 	if (aj_enabled)
@@ -187,8 +189,7 @@ pass(void)
 	}
 	nslots = aj_slots_look(MyDatabaseId, slots);
 	wake_at = Min(wake_at, aj_reap_limits(slots, nslots, now));
-	aj_reap_prune(now);
-	return wake_at;
+	return aj_reap_prune(now) ? now : wake_at;
 }
 
 /* How long to wait after so many errors in a row. */
@@ -280,6 +281,7 @@ aj_scheduler_main(Datum argument)
 		return;
 	}
 	initialize();
+	SetConfigOption("lock_timeout", LOCK_TIMEOUT, PGC_SUSET, PGC_S_OVERRIDE);
 
 	while (!aj_databases_held(entry))
 	{

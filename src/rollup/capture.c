@@ -56,7 +56,7 @@ typedef struct Source
 } Source;
 
 static Source *sources = NULL;
-static bool suspended = false;
+static Oid suspended = InvalidOid; /* table whose rows retention removes */
 
 /* Start of the hour, in hours since the epoch of timestamps. */
 static int64
@@ -190,7 +190,7 @@ aggjobs_capture_row(PG_FUNCTION_ARGS)
 	Source *source;
 	int column;
 
-	if (suspended)
+	if (suspended == RelationGetRelid(trigger->tg_relation))
 		PG_RETURN_POINTER(NULL);
 	if (fcinfo->flinfo->fn_extra == NULL)
 	{
@@ -283,15 +283,19 @@ static void
 append_all(void)
 {
 	Oid schema = get_namespace_oid("aggjobs", true);
+	bool read_only = XactReadOnly;
 
 	/* The extension itself may have been dropped by this transaction. */
 	if (schema == InvalidOid ||
 		get_relname_relid("change", schema) == InvalidOid)
 		return;
+	/* SET TRANSACTION READ ONLY may have come after the rows were written. */
+	XactReadOnly = false;
 	PushActiveSnapshot(GetTransactionSnapshot());
 	for (Source *source = sources; source != NULL; source = source->next)
 		append_source(source);
 	PopActiveSnapshot();
+	XactReadOnly = read_only;
 }
 
 static void
@@ -306,12 +310,7 @@ at_transaction_end(XactEvent event, void *arg)
 			sources = NULL;
 			break;
 		case XACT_EVENT_ABORT:
-			suspended = false;
 			sources = NULL;
-			break;
-		case XACT_EVENT_COMMIT:
-		case XACT_EVENT_PREPARE:
-			suspended = false;
 			break;
 		default:
 			break;
@@ -320,19 +319,19 @@ at_transaction_end(XactEvent event, void *arg)
 
 /*
  * aj_capture_suspend, aj_capture_resume
- *		Retention deletes rows without making their buckets stale.  Ends with
- *		the transaction at the latest.
+ *		Retention deletes rows of a table without making their buckets stale.
+ *		Who suspends resumes, also after an error.
  */
 void
-aj_capture_suspend(void)
+aj_capture_suspend(Oid table)
 {
-	suspended = true;
+	suspended = table;
 }
 
 void
 aj_capture_resume(void)
 {
-	suspended = false;
+	suspended = InvalidOid;
 }
 
 /* Called once per process, when the library is loaded. */

@@ -8,7 +8,7 @@
 #include "base/compat.h"
 
 extern void aj_capture_register(void);
-extern void aj_capture_suspend(void);
+extern void aj_capture_suspend(Oid table);
 extern void aj_capture_resume(void);
 
 #endif /* AJ_ROLLUP_CAPTURE_H */

@@ -237,6 +237,16 @@ refresh_at(AjRollup *rollup, AjRange range, AjRefresh *refresh)
 	refresh_range(rollup, range, refresh);
 }
 
+/* What of a range can still be computed; false if nothing. */
+static bool
+part_not_frozen(const AjRollup *rollup, AjRange range, AjRange *part)
+{
+	*part = range;
+	if (rollup->frozen_before != AJ_NO_TIME)
+		part->from = Max(part->from, rollup->frozen_before);
+	return part->from < part->to;
+}
+
 /* Refresh what a rollup is computed from, if that is a rollup too. */
 static void
 refresh_source(const AjRollup *rollup, const AjRange *range,
@@ -244,16 +254,22 @@ refresh_source(const AjRollup *rollup, const AjRange *range,
 {
 	AjRollup *child;
 	AjRefresh refresh = *parent;
+	AjRange part;
 
 	if (rollup->source_rollup == 0)
 		return;
 	child = aj_rollup_get(rollup->source_rollup);
 	refresh.ranges = 0;
-	refresh_source(child, range, &refresh);
 	if (range == NULL)
+	{
+		refresh_source(child, NULL, &refresh);
 		refresh_due(child, &refresh);
-	else
-		refresh_at(child, *range, &refresh);
+	}
+	else if (part_not_frozen(child, *range, &part))
+	{
+		refresh_source(child, &part, &refresh);
+		refresh_at(child, part, &refresh);
+	}
 	commit_so_far(parent);
 }
 

@@ -36,19 +36,28 @@ qualified_name(Oid table)
 		get_namespace_name(get_rel_namespace(table)), get_rel_name(table));
 }
 
+/* Delete some rows without making their buckets stale. */
 static int64
-delete_batch(const char *sql, TimestampTz limit)
+delete_batch(Oid table, const char *sql, TimestampTz limit)
 {
-	AjSpi spi;
-	uint64 rows;
+	volatile uint64 rows = 0;
 
 	CHECK_FOR_INTERRUPTS();
-	aj_capture_suspend();
-	aj_spi_open(&spi, AJ_RIGHTS_CALLER);
-	rows =
-		aj_spi_run_once(sql, AJ_ARGS(aj_arg_time(limit), aj_arg_int8(BATCH)));
-	aj_spi_close(&spi);
-	aj_capture_resume();
+	aj_capture_suspend(table);
+	PG_TRY();
+	{
+		AjSpi spi;
+
+		aj_spi_open(&spi, AJ_RIGHTS_CALLER);
+		rows = aj_spi_run_once(sql,
+							   AJ_ARGS(aj_arg_time(limit), aj_arg_int8(BATCH)));
+		aj_spi_close(&spi);
+	}
+	PG_FINALLY();
+	{
+		aj_capture_resume();
+	}
+	PG_END_TRY();
 	return (int64) rows;
 }
 
@@ -79,7 +88,7 @@ aj_retire(AjRetire *retire)
 	aj_rollup_freeze(retire->table, retire->limit);
 	do
 	{
-		rows = delete_batch(sql, retire->limit);
+		rows = delete_batch(retire->table, sql, retire->limit);
 		retire->rows += rows;
 		if (retire->commit != NULL)
 			retire->commit(retire->commit_arg);

@@ -67,6 +67,18 @@ begin_run(void)
 	in_run = true;
 }
 
+/* A run has one time limit, one memory limit and one log. */
+static void
+check_not_nested(void)
+{
+	if (in_run || aj_worker_is_running())
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("a job can't be run inside the run of another"),
+				 errhint("Use SELECT aggjobs_trigger(name), or make its "
+						 "steps part of the job.")));
+}
+
 static void
 commit_if_allowed(const SessionRun *s)
 {
@@ -164,7 +176,6 @@ fail(SessionRun *s, ErrorData *error)
 {
 	record_error(s, error);
 	commit_if_allowed(s);
-	in_run = false;
 	ReThrowError(error);
 }
 
@@ -238,41 +249,56 @@ start(SessionRun *s)
 	aj_time_limit_start(aj_execute_deadline(job, s->host.now));
 }
 
+static void
+run_steps(SessionRun *s)
+{
+	AjRunEnd end = {.status = "succeeded"};
+	int n = aj_json_length(s->job->steps);
+
+	start(s);
+	for (int i = 0; i < n; i++)
+	{
+		Jsonb *result = run_step(s, aj_json_element(s->job->steps, i));
+
+		ereport(NOTICE,
+				(errmsg("step %d of %d: %s", i + 1, n,
+						aj_json_as_text(result))));
+		aj_run_add_step(s->host.run_id, result);
+		if (i < n - 1)
+			commit_step(s);
+	}
+	aj_time_limit_stop();
+	finish(s, &end);
+	commit_step(s);
+}
+
 /*
  * aj_execute_in_session
  *		Run a job here and now, with a NOTICE for each step.
  *
  * Errors: 42501 if the caller is not the owner, 55006 if the job is running,
- * and whatever a step raises.
+ * 55000 inside another run, and whatever a step raises.
  */
 void
 aj_execute_in_session(AjJob *job, TimestampTz at, bool may_commit)
 {
 	SessionRun s = {.job = job, .may_commit = may_commit};
-	AjRunEnd end = {.status = "succeeded"};
-	int n = aj_json_length(job->steps);
 
+	check_not_nested();
 	check_caller(job);
 	s.host.job_id = job->job_id;
 	s.host.at = at;
 	s.host.now = aj_now();
 	s.host.context = CurrentMemoryContext;
 	begin_run();
-	start(&s);
-	for (int i = 0; i < n; i++)
+	PG_TRY();
 	{
-		Jsonb *step = aj_json_element(job->steps, i);
-		Jsonb *result = run_step(&s, step);
-
-		ereport(NOTICE,
-				(errmsg("step %d of %d: %s", i + 1, n,
-						aj_json_as_text(result))));
-		aj_run_add_step(s.host.run_id, result);
-		if (i < n - 1)
-			commit_step(&s);
+		run_steps(&s);
 	}
-	aj_time_limit_stop();
-	finish(&s, &end);
-	commit_step(&s);
-	in_run = false;
+	PG_FINALLY();
+	{
+		aj_time_limit_stop();
+		in_run = false;
+	}
+	PG_END_TRY();
 }

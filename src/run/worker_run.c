@@ -12,7 +12,7 @@
  * If even that can't be written, the error leaves this file, the process
  * ends, and the scheduler gives the run its status.
  *
- * State: none between runs.  Memory: the context "pg_aggjobs run", deleted at
+ * State: whether a run goes on; none between runs.  Memory: the context "pg_aggjobs run", deleted at
  * the end.  No lock is held across a step but those that the step takes.
  *
  * Copyright (c) 2026, pg_aggjobs contributors
@@ -47,6 +47,8 @@ typedef struct WorkerRun
 	AjJob *job;
 	AjUsageStart usage;
 } WorkerRun;
+
+static bool running = false;
 
 static void
 begin(const WorkerRun *w, const char *activity)
@@ -276,6 +278,13 @@ record_error(WorkerRun *w)
 	RESUME_CANCEL_INTERRUPTS();
 }
 
+/* Is this process a worker in the middle of a run? */
+bool
+aj_worker_is_running(void)
+{
+	return running;
+}
+
 /*
  * aj_execute_in_worker
  *		Run "run_id", queued for the worker in this slot, to its end.
@@ -297,19 +306,20 @@ aj_execute_in_worker(int slot_index, int64 run_id)
 	aj_log_capture_start(run_id);
 	aj_usage_start(&w.usage);
 
-	if (prepare(&w))
-	{
-		PG_TRY();
-		{
-			run_steps(&w);
-		}
-		PG_CATCH();
-		{
-			record_error(&w);
-		}
-		PG_END_TRY();
-	}
+	running = true;
 
+	PG_TRY();
+	{
+		if (prepare(&w))
+			run_steps(&w);
+	}
+	PG_CATCH();
+	{
+		record_error(&w);
+	}
+	PG_END_TRY();
+
+	running = false;
 	aj_time_limit_stop();
 	aj_memory_limit_clear();
 	aj_log_capture_stop();

@@ -416,6 +416,21 @@ aj_databases_post(Oid dboid, uint32 wake, int64 job_id)
 }
 
 /*
+ * What ended workers have left to say belongs to the tables that went with the
+ * extension; in those of a new one their run ids mean other runs.
+ */
+static void
+free_ended_slots(Oid dboid)
+{
+	AjShared *shared = aj_segment();
+
+	for (int i = 0; i < shared->nslots; i++)
+		if (shared->slots[i].state == AJ_SLOT_ENDED &&
+			shared->slots[i].dboid == dboid)
+			shared->slots[i].state = AJ_SLOT_FREE;
+}
+
+/*
  * aj_databases_set_extension
  *		CREATE or DROP EXTENSION has committed in a database.
  */
@@ -429,6 +444,7 @@ aj_databases_set_extension(Oid dboid, bool present)
 	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
 	database = find_or_make(dboid);
 	full = database == NULL;
+	free_ended_slots(dboid);
 	if (!full && !present)
 		database->state = AJ_DATABASE_ABSENT;
 	else if (!full && database->procno != AJ_NO_PROC)

@@ -212,6 +212,7 @@ aj_slots_retire_one(Oid dboid, Oid other_than)
 			slot->owner == other_than || slot->stop != AJ_STOP_NONE)
 			continue;
 		slot->stop = AJ_STOP_RETIRE;
+		slot->stop_at = aj_now();
 		procno = slot->procno;
 	}
 	unlock_slots();
@@ -411,7 +412,9 @@ aj_slots_leave(int index, int sqlstate, const char *message)
 	slot->fatal_sqlstate = sqlstate;
 	if (message != NULL && slot->stop == AJ_STOP_NONE)
 		strlcpy(slot->reason, message, sizeof(slot->reason));
-	if (slot->state == AJ_SLOT_IDLE || slot->state == AJ_SLOT_DONE)
+	/* A run that was assigned and never begun is queued still. */
+	if (slot->state == AJ_SLOT_IDLE || slot->state == AJ_SLOT_DONE ||
+		slot->state == AJ_SLOT_ASSIGNED)
 		slot->run_recorded = true;
 	slot->state = AJ_SLOT_ENDED;
 	slot->procno = AJ_NO_PROC;

@@ -25,6 +25,7 @@
 #include "base/compat.h"
 
 #include "access/xact.h"
+#include "commands/extension.h"
 #include "miscadmin.h"
 #include "shmem/databases.h"
 #include "shmem/slots.h"
@@ -123,6 +124,10 @@ send_wake_ups(void)
 static void
 at_transaction_end(XactEvent event, void *arg)
 {
+	/* What was done may have been undone by a rollback to a savepoint. */
+	if (event == XACT_EVENT_PRE_COMMIT && pending.extension_changed)
+		pending.extension_present =
+			get_extension_oid("pg_aggjobs", true) != InvalidOid;
 	if (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT &&
 		event != XACT_EVENT_PREPARE)
 		return;
