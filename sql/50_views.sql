@@ -358,7 +358,7 @@ BEGIN ATOMIC
 	FROM aggjobs.runs r
 	WHERE name IS NULL OR r.job_name = name
 	ORDER BY r.run_id DESC
-	LIMIT greatest(max, 0);
+	LIMIT CASE WHEN max < 0 THEN 0 ELSE max END;
 END;
 COMMENT ON FUNCTION @extschema@.aggjobs_history(text, integer) IS 'the last runs of all jobs, or of one, the newest first, in 100 columns';
 

@@ -250,7 +250,13 @@ SELECT aggjobs_schedule('t_leave', NULL, $$SET work_mem = '7MB'; CREATE TEMP TAB
 	PREPARE left_over AS SELECT 1; SELECT pg_advisory_lock(4711)$$) > 0 AS has_id;
 CALL go('t_leave');
 CALL go('t_leave');
-SELECT pg_try_advisory_lock(4711) AS lock_is_free, pg_advisory_unlock(4711);
+-- ... that is done right after the end of the run
+DO $$ BEGIN
+	WHILE NOT pg_try_advisory_lock(4711) LOOP
+		ASSERT clock_timestamp() < now() + interval '30 s', 'the lock is kept';
+	END LOOP;
+END $$;
+SELECT pg_advisory_unlock(4711);
 
 -- the settings of a job hold while it runs
 SELECT aggjobs_create_job('t_settings', NULL, '[{"kind": "command", "command": "CREATE TABLE jobs_test.seen AS SELECT current_setting(''work_mem'') AS work_mem, current_setting(''application_name'') ~ ''^pg_aggjobs: t_settings run [0-9]+$'' AS named"}]',
@@ -295,10 +301,11 @@ SELECT status, sqlstate, error, (SELECT note FROM aggjobs.runs r WHERE r.job_nam
 SELECT aggjobs_alter_job('t_timeout', command => 'DO $d$ BEGIN LOOP BEGIN PERFORM pg_advisory_lock(4713); EXCEPTION WHEN query_canceled THEN EXIT; END; END LOOP; END $d$');
 CALL go('t_timeout');
 SELECT count(*) FROM t WHERE a = 60;
--- a job run inside of a job can not lift the limit of the outer one
+-- a job can not run another one inside of it, where its own limits would be in doubt
 SELECT aggjobs_schedule('t_inner', NULL, 'SELECT 1') > 0 AS has_id;
 SELECT aggjobs_alter_job('t_timeout', command => 'DO $d$ BEGIN CALL aggjobs_run(''t_inner''); PERFORM pg_advisory_lock(4713); END $d$');
 CALL go('t_timeout');
+SELECT status, sqlstate, error FROM last_runs WHERE job_name IN ('t_inner', 't_timeout');
 SELECT pg_advisory_unlock(4713);
 
 -- --------------------------------------------- kind "refresh_matview"
@@ -409,6 +416,10 @@ DELETE FROM aggjobs.execution_spans WHERE workspace_id = 'jobs_test';
 DELETE FROM aggjobs.daily_analytics WHERE workspace_id = 'jobs_test';
 DELETE FROM aggjobs.weekly_analytics WHERE workspace_id = 'jobs_test';
 DELETE FROM aggjobs.monthly_analytics WHERE workspace_id = 'jobs_test';
+-- The pipeline is as new again: what was retired here must not freeze others.
+UPDATE aggjobs.rollup_state SET horizon = NULL, frozen_before = NULL;
+DELETE FROM aggjobs.change;
+DELETE FROM aggjobs.stale;
 DROP SCHEMA jobs_test CASCADE;
 SELECT aggjobs_revoke('regress_jobs_owner');
 DROP ROLE regress_jobs_owner;

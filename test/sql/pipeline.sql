@@ -13,7 +13,7 @@ SET timezone = 'America/New_York';
 
 -- If another test has retired these days already, nothing below can be right.
 SELECT coalesce(bool_or(frozen_before > '2026-01-01 00:00+00'), false) AS frozen
-FROM aggjobs.rollup WHERE builtin;
+FROM aggjobs.rollup JOIN aggjobs.rollup_state USING (rollup_name) WHERE builtin;
 
 -- What may be written.  Refused: what would spoil or fail a whole hour.
 INSERT INTO aggjobs.execution_spans (span_type, status, started_at) VALUES ('agent_run', 'ok', 'infinity');
