@@ -92,5 +92,6 @@ SELECT pg_catalog.pg_extension_config_dump('aggjobs.job_state',
 	'WHERE job_id IN (SELECT job_id FROM aggjobs.job WHERE NOT builtin)');
 SELECT pg_catalog.pg_extension_config_dump('aggjobs.rollup', 'WHERE NOT builtin');
 SELECT pg_catalog.pg_extension_config_dump('aggjobs.rollup_state', '');
+SELECT pg_catalog.pg_extension_config_dump('aggjobs.stale', '');
 
 SELECT aggjobs.installed();

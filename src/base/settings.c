@@ -57,8 +57,9 @@ static const BoolSetting bool_settings[] = {
 	{"aggjobs.allow_superuser_jobs",
 	 "Allows jobs that are owned by superusers to run.",
 	 &aj_allow_superuser_jobs, PGC_SIGHUP},
+	/* Not only by reload, so that ALTER DATABASE can set it for a restore. */
 	{"aggjobs.enabled", "Lets the scheduler start runs.", &aj_enabled,
-	 PGC_SIGHUP},
+	 PGC_SUSET},
 };
 
 static const IntSetting int_settings[] = {
