@@ -1,0 +1,110 @@
+# Everything else a developer asks ./dev for.
+# shellcheck shell=bash
+
+# Shown directly, not in a log: the demo's output is the point of it.
+cmd_demo() {
+    start_all
+    cd "$TOP"
+    export PLACE
+    run_waiting demo/run || { say "the demo failed; the server's log: $PLACE/server/server.log"; exit 1; }
+    say "done. The server keeps running: ./dev psql, ./dev stop"
+}
+
+cmd_bench() {
+    local b names=("$@")
+    start_all
+    cd "$TOP"
+    if [ ${#names[@]} -eq 0 ]; then
+        for b in bench/*.sh; do [ ! -e "$b" ] || [ "$b" = bench/lib.sh ] || names+=("$(basename "$b" .sh)"); done
+    fi
+    [ ${#names[@]} -gt 0 ] || die "nothing in bench/"
+    for b in "${names[@]}"; do
+        say "bench $b"
+        STEP_LIMIT=86400 run_waiting bash "bench/${b%.sh}.sh" || die "bench $b failed"
+    done
+}
+
+cmd_lint() {
+    setup "${PACKAGES_BUILD[@]}" "${PACKAGES_TEST[@]}"
+    cd "$TOP"
+    local status=0
+    run_waiting test/lint/fences || status=1
+    PG_CONFIG=$PG_CONFIG run_waiting test/lint/lint || status=1
+    exit $status
+}
+
+cmd_format() {
+    need_packages clang-format
+    cd "$TOP"
+    test/lint/format --fix
+}
+
+# Take results as expected outputs.  The results are those of the last ./dev
+# test regress or isolation.
+cmd_accept() {
+    local name tree
+    need_place
+    [ $# -gt 0 ] || die "name the tests whose output you have read"
+    for name in "$@"; do
+        if [ -f "$TOP/test/sql/$name.sql" ]; then
+            tree=$(tree_of release)
+            mkdir -p "$TOP/expected"
+            cp "$tree/results/$name.out" "$TOP/expected/$name.out"
+        elif [ -f "$TOP/test/isolation/specs/$name.spec" ]; then
+            tree=$(tree_of testing)
+            mkdir -p "$TOP/test/isolation/expected"
+            cp "$tree/output_iso/results/$name.out" "$TOP/test/isolation/expected/$name.out"
+        else
+            die "no test \"$name\""
+        fi
+        say "took $name.out"
+    done
+}
+
+# The server's programs are not instrumented, so the runtime of the address
+# sanitizer is loaded before them (and test/lib/no_gettext.c, which says why).
+# The server never frees its long-lived memory: leaks are not looked for.
+# Where the runtime does not work nonetheless, only undefined behaviour is
+# looked for, which needs no preload, and the output says so.
+cmd_asan() {
+    local status=0 shim
+    setup "${PACKAGES_BUILD[@]}" "${PACKAGES_TEST[@]}"
+    SANITIZE=address,undefined
+    shim=$PLACE/no_gettext.so
+    step shim "build the preloaded helper" gcc -shared -fPIC -O1 -fno-builtin -o "$shim" "$TOP/test/lib/no_gettext.c"
+    PRELOAD="$(gcc -print-file-name=libasan.so) $(gcc -print-file-name=libubsan.so) $shim"
+    ASAN_OPTIONS=detect_leaks=0:abort_on_error=1
+    UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1:abort_on_error=1
+    export SANITIZE PRELOAD ASAN_OPTIONS UBSAN_OPTIONS
+    if ! timeout -s KILL 10 env LD_PRELOAD="$PRELOAD" "$("$PG_CONFIG" --bindir)/postgres" -V >/dev/null 2>&1; then
+        say "the address sanitizer's runtime does not work with this server's libraries:"
+        say "only undefined behaviour is checked"
+        SANITIZE=undefined
+        PRELOAD=
+    fi
+    need_build asan || exit 1
+    need_test_server asan || exit 1
+    run_suite asan
+    if grep -E 'AddressSanitizer|runtime error:' "$PLACE/test.$$/asan/server.log"; then
+        cp "$PLACE/test.$$/asan/server.log" "$LOGS/asan-server.log"
+        say "the sanitizers' report: $LOGS/asan-server.log"
+        status=1
+    fi
+    echo "$PASSED passed, $FAILED failed"
+    [ "$FAILED" -eq 0 ] && [ $status -eq 0 ]
+}
+
+suite_asan() {
+    local tree
+    tree=$(tree_of asan)
+    rm -f "$tree/regression.diffs"
+    expect_something "$tree/test/sql" "$tree/expected"
+    run_regress "$tree" "$tree" ISOLATION= COPT="-fsanitize=$SANITIZE -O1"
+}
+
+cmd_fuzz() {
+    setup "${PACKAGES_BUILD[@]}" "${PACKAGES_TEST[@]}"
+    cd "$TOP"
+    [ -x test/fuzz/run ] || die "nothing in test/fuzz/"
+    STEP_LIMIT=86400 FUZZ_DIR=$PLACE/fuzz run_waiting test/fuzz/run "${1:-60}"
+}
