@@ -231,7 +231,7 @@ FROM (VALUES
 	('22023', 'role', $$settings => '{"role": "postgres"}'$$),
 	('22023', 'Session_Authorization', $$settings => '{"Session_Authorization": "postgres"}'$$),
 	('55P02', 'max_connections', $$settings => '{"max_connections": 1}'$$),
-	('55P02', 'aggjobs.enabled', $$settings => '{"aggjobs.enabled": "off"}'$$),
+	('55P02', 'aggjobs.max_workers', $$settings => '{"aggjobs.max_workers": "1"}'$$),
 	('42704', '""', $$settings => '{"": 1}'$$)
 ) AS c (wanted, part, argument);
 
