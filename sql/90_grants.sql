@@ -23,6 +23,9 @@ BEGIN
 	              AND c.relname IN ('jobs', 'runs', 'run_logs', 'workers', 'job_stats', 'settings', 'rollups', 'health')
 	            UNION ALL
 	            SELECT 'USAGE ON SCHEMA aggjobs'
+	            UNION ALL
+	            SELECT 'USAGE ON SCHEMA ' || e.extnamespace::regnamespace
+	            FROM pg_extension e WHERE e.extname = 'pg_aggjobs'
 	LOOP
 		EXECUTE format('GRANT %s TO %I', item, role);
 	END LOOP;
@@ -47,6 +50,9 @@ BEGIN
 	            WHERE c.relnamespace = 'aggjobs'::regnamespace AND c.relkind = 'v'
 	            UNION ALL
 	            SELECT 'USAGE ON SCHEMA aggjobs'
+	            UNION ALL
+	            SELECT 'USAGE ON SCHEMA ' || e.extnamespace::regnamespace
+	            FROM pg_extension e WHERE e.extname = 'pg_aggjobs'
 	LOOP
 		EXECUTE format('REVOKE %s FROM %I', item, role);
 	END LOOP;
