@@ -25,7 +25,8 @@ BEGIN
 	            SELECT 'USAGE ON SCHEMA aggjobs'
 	            UNION ALL
 	            SELECT 'USAGE ON SCHEMA ' || e.extnamespace::regnamespace
-	            FROM pg_extension e WHERE e.extname = 'pg_aggjobs'
+	            FROM pg_extension e
+	            WHERE e.extname = 'pg_aggjobs' AND NOT has_schema_privilege(role, e.extnamespace, 'USAGE')
 	LOOP
 		EXECUTE format('GRANT %s TO %I', item, role);
 	END LOOP;
@@ -59,7 +60,7 @@ BEGIN
 END;
 $function$;
 COMMENT ON FUNCTION @extschema@.aggjobs_revoke(name) IS
-	'take back what aggjobs_grant() gave; jobs of the role stay and run until they are dropped';
+	'take back what aggjobs_grant() gave, USAGE on the extension''s schema included; jobs of the role stay and run';
 
 DO $do$
 DECLARE

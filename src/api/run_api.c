@@ -249,6 +249,8 @@ aggjobs_cancel(PG_FUNCTION_ARGS)
 	if (is_over(run->status))
 		PG_RETURN_BOOL(false);
 	stopped = cancel_queued(run->run_id, note);
+	if (stopped)
+		aj_wake_job(run->job_id); /* may count its next slot from here */
 	if (aj_segment_present())
 		stopped |=
 			aj_slots_stop_run(MyDatabaseId, run->run_id, AJ_STOP_CANCEL, note);

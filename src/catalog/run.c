@@ -364,47 +364,57 @@ aj_run_cancel_session(int64 run_id)
 	if (aj_spi_run("SELECT pg_cancel_backend(a.pid) FROM aggjobs.run r"
 				   " JOIN pg_stat_activity a ON a.pid = r.worker_pid"
 				   " AND a.backend_start = r.worker_start"
-				   " WHERE r.run_id = $1 AND r.status = 'running'",
+				   " WHERE r.run_id = $1 AND r.status = 'running'"
+				   " AND a.state = 'active'",
 				   AJ_ARGS(aj_arg_int8(run_id))) > 0)
 		cancelled = aj_spi_bool(0, 1);
 	aj_spi_close(&spi);
 	return cancelled;
 }
 
-/*
- * Give this end to the runs that a query with one parameter selects; returns
- * how many there were.
- */
-static int
-finish_each(const char *select, AjArg arg, const AjRunEnd *end)
+/* The ids that a query with one parameter selects, in "context". */
+static int64 *
+select_ids(const char *select, AjArg arg, int *n, MemoryContext context)
 {
-	MemoryContext context = CurrentMemoryContext;
 	AjSpi spi;
-	int n;
 	int64 *ids;
 
 	aj_spi_open(&spi, AJ_RIGHTS_CATALOG);
-	n = (int) aj_spi_run(select, AJ_ARGS(arg));
-	ids = MemoryContextAlloc(context, sizeof(int64) * (Size) Max(n, 1));
-	for (int i = 0; i < n; i++)
+	*n = (int) aj_spi_run(select, AJ_ARGS(arg));
+	ids = MemoryContextAlloc(context, sizeof(int64) * (Size) Max(*n, 1));
+	for (int i = 0; i < *n; i++)
 		ids[i] = aj_spi_int8((uint64) i, 1, 0);
 	aj_spi_close(&spi);
-
-	for (int i = 0; i < n; i++)
-		(void) aj_run_finish(ids[i], end);
-	return n;
+	return ids;
 }
 
 /*
- * aj_runs_crash_orphans
- *		Give running runs whose process is gone the status "crashed": those
- *		of one job, or all if "job_id" is 0.  Returns how many there were.
+ * aj_runs_orphaned
+ *		The running runs whose process is gone, of one job, or of all if
+ *		"job_id" is 0, in "context".
  *
  * A process is known by its pid and its start, so a pid that was used again
- * does not keep a dead run alive.
+ * does not keep a dead run alive.  A client's session that is idle runs
+ * nothing, whatever it did before.
  */
-int
-aj_runs_crash_orphans(int64 job_id)
+int64 *
+aj_runs_orphaned(int64 job_id, int *n, MemoryContext context)
+{
+	return select_ids("SELECT r.run_id FROM aggjobs.run r"
+					  " WHERE r.status = 'running'"
+					  " AND r.status IN ('queued', 'running')"
+					  " AND ($1 = 0 OR r.job_id = $1)"
+					  " AND NOT EXISTS (SELECT FROM pg_stat_activity a"
+					  " WHERE a.pid = r.worker_pid"
+					  " AND a.backend_start = r.worker_start"
+					  " AND (a.backend_type <> 'client backend'"
+					  " OR a.state IS DISTINCT FROM 'idle'))",
+					  aj_arg_int8(job_id), n, context);
+}
+
+/* Give a run whose process is gone the status "crashed". */
+void
+aj_run_crash(int64 run_id)
 {
 	AjRunEnd end = {
 		.status = "crashed",
@@ -412,14 +422,18 @@ aj_runs_crash_orphans(int64 job_id)
 		.hint = "The server's log may tell why it ended.",
 	};
 
-	return finish_each("SELECT r.run_id FROM aggjobs.run r"
-					   " WHERE r.status = 'running'"
-					   " AND r.status IN ('queued', 'running')"
-					   " AND ($1 = 0 OR r.job_id = $1)"
-					   " AND NOT EXISTS (SELECT FROM pg_stat_activity a"
-					   " WHERE a.pid = r.worker_pid"
-					   " AND a.backend_start = r.worker_start)",
-					   aj_arg_int8(job_id), &end);
+	(void) aj_run_finish(run_id, &end);
+}
+
+/* The same for all orphaned runs of a job. */
+void
+aj_runs_crash_orphans(int64 job_id)
+{
+	int n;
+	int64 *ids = aj_runs_orphaned(job_id, &n, CurrentMemoryContext);
+
+	for (int i = 0; i < n; i++)
+		aj_run_crash(ids[i]);
 }
 
 /*
@@ -434,13 +448,18 @@ aj_runs_cancel_copied(void)
 		.status = "cancelled",
 		.note = "queued in the database that this one was copied from",
 	};
+	int n;
+	int64 *ids;
 
-	return finish_each("SELECT r.run_id FROM aggjobs.run r"
-					   " JOIN aggjobs.job j USING (job_id)"
-					   " WHERE r.status = 'queued'"
-					   " AND r.status IN ('queued', 'running')"
-					   " AND j.database_oid <> $1",
-					   aj_arg_oid(MyDatabaseId), &end);
+	ids = select_ids("SELECT r.run_id FROM aggjobs.run r"
+					 " JOIN aggjobs.job j USING (job_id)"
+					 " WHERE r.status = 'queued'"
+					 " AND r.status IN ('queued', 'running')"
+					 " AND j.database_oid <> $1",
+					 aj_arg_oid(MyDatabaseId), &n, CurrentMemoryContext);
+	for (int i = 0; i < n; i++)
+		(void) aj_run_finish(ids[i], &end);
+	return n;
 }
 
 /* A tail that removes the runs selected by "doomed" and their log lines. */

@@ -69,7 +69,9 @@ extern void aj_runs_fire(const AjFiredSlot *slots, int n, bool *claimed);
 extern AjQueuedRun *aj_runs_queued(int limit, int *n, MemoryContext context);
 extern int64 aj_run_of_job(int64 job_id);
 extern bool aj_run_cancel_session(int64 run_id);
-extern int aj_runs_crash_orphans(int64 job_id);
+extern int64 *aj_runs_orphaned(int64 job_id, int *n, MemoryContext context);
+extern void aj_run_crash(int64 run_id);
+extern void aj_runs_crash_orphans(int64 job_id);
 extern int aj_runs_cancel_copied(void);
 extern int aj_runs_prune(int64 job_id, int keep_successes, int keep_failures,
 						 int limit);

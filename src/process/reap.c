@@ -74,35 +74,54 @@ aj_reap_init(MemoryContext context)
 						HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 }
 
-/* Store the log lines of one slot. */
-static void
-store_lines(int index)
+typedef struct Lines
 {
-	AjLogRing *ring = &aj_segment()->slots[index].log;
+	AjLogRing *ring;
+	uint64 position; /* after the last line that was stored */
+} Lines;
+
+static void
+add_lines(void *arg)
+{
+	Lines *lines = arg;
 	AjLogLine *line = palloc(sizeof(AjLogLine));
-	uint64 position = 0;
 	uint64 next;
 
-	aj_tx_begin("store log lines");
-	while ((next = aj_logring_get(ring, position, line)) != position)
+	while ((next = aj_logring_get(lines->ring, lines->position, line)) !=
+		   lines->position)
 	{
 		CHECK_FOR_INTERRUPTS();
-		position = next;
+		lines->position = next;
 		aj_run_log_add(line->run_id, line->seq, line->logged_at, line->elevel,
 					   line->message);
 	}
-	aj_tx_commit();
-	aj_logring_forget(ring, position);
-	pfree(line);
 }
 
-/* Store the log lines that workers have written so far. */
-void
+/*
+ * Store the log lines of one slot; false if that has to be tried again,
+ * because the worker is storing them itself and waits for somebody.
+ */
+static bool
+store_lines(int index)
+{
+	Lines lines = {.ring = &aj_segment()->slots[index].log};
+
+	if (!aj_tx_try("store log lines", add_lines, &lines))
+		return false;
+	aj_logring_forget(lines.ring, lines.position);
+	return true;
+}
+
+/* Store the log lines that workers have written so far; false if some wait. */
+bool
 aj_reap_store_logs(const AjSlotView *slots, int nslots)
 {
+	bool all = true;
+
 	for (int i = 0; i < nslots; i++)
 		if (slots[i].has_log)
-			store_lines(slots[i].index);
+			all &= store_lines(slots[i].index);
+	return all;
 }
 
 /* The end that a slot tells of, of a run that its worker did not end. */
@@ -184,14 +203,15 @@ static void
 reap_ended(const AjSlotView *slot)
 {
 	if (slot->has_log)
-		store_lines(slot->index);
+		(void) store_lines(slot->index);
 	if (!slot->run_recorded)
 	{
 		if (!aj_tx_try("end a run", finish_run, unconstify(AjSlotView *, slot)))
 			return;
 		aj_slots_tell_run_ended();
-		job_ended(slot->job_id);
 	}
+	if (!slot->run_recorded || slot->unnoticed)
+		job_ended(slot->job_id);
 	aj_slots_free(slot->index);
 
 	/* A run that was given to it and never begun is queued still. */
@@ -249,7 +269,7 @@ TimestampTz
 aj_reap_limits(const AjSlotView *slots, int nslots, TimestampTz now)
 {
 	TimestampTz look_again = DT_NOEND;
-	TimestampTz soon = TimestampTzPlusMilliseconds(now, ESCALATE_EVERY_MS);
+	TimestampTz soon = TimestampTzPlusMilliseconds(aj_now(), ESCALATE_EVERY_MS);
 
 	for (int i = 0; i < nslots; i++)
 	{
@@ -270,35 +290,34 @@ aj_reap_limits(const AjSlotView *slots, int nslots, TimestampTz now)
 	return look_again;
 }
 
-/* Prune a little of one job's history; false if there is more to do. */
-static bool
-prune_job(int64 job_id)
+typedef struct Pruning
 {
-	AjJob *job;
+	int64 job_id;
+	int gone; /* runs removed */
+} Pruning;
+
+static void
+prune_job(void *arg)
+{
+	Pruning *pruning = arg;
+	AjJob *job = aj_job_get(pruning->job_id);
 	int keep_successes = aj_keep_successes;
 	int keep_failures = aj_keep_failures;
-	int gone;
 
-	aj_tx_begin("prune the history");
-	job = aj_job_get(job_id);
 	if (job != NULL && job->keep_successes >= 0)
 		keep_successes = job->keep_successes;
 	if (job != NULL && job->keep_failures >= 0)
 		keep_failures = job->keep_failures;
-	gone = aj_runs_prune(job_id, keep_successes, keep_failures, PRUNE_ROWS);
-	aj_tx_commit();
-	return gone < PRUNE_ROWS;
+	pruning->gone = aj_runs_prune(pruning->job_id, keep_successes,
+								  keep_failures, PRUNE_ROWS);
 }
 
-static bool
-prune_old(void)
+static void
+prune_old(void *arg)
 {
-	int gone;
+	Pruning *pruning = arg;
 
-	aj_tx_begin("prune the history");
-	gone = aj_runs_prune_old(aj_keep_age, PRUNE_ROWS);
-	aj_tx_commit();
-	return gone < PRUNE_ROWS;
+	pruning->gone = aj_runs_prune_old(aj_keep_age, PRUNE_ROWS);
 }
 
 /*
@@ -306,17 +325,24 @@ prune_old(void)
  *		Prune the history of jobs that have had some runs since the last
  *		time, and old runs of all jobs once an hour: one batch, and true if
  *		there is more to do.  Called when awake anyway; nothing is done for a
- *		database in which nothing runs.
+ *		database in which nothing runs.  What somebody has locked is left for
+ *		the next time.
  */
 bool
 aj_reap_prune(TimestampTz now)
 {
+	Pruning pruning = {0};
+
 	if (nto_prune > 0)
 	{
-		if (prune_job(to_prune[nto_prune - 1]))
+		pruning.job_id = to_prune[nto_prune - 1];
+		if (!aj_tx_try("prune the history", prune_job, &pruning) ||
+			pruning.gone < PRUNE_ROWS)
 			nto_prune--;
 	}
-	else if (now >= next_prune_old && prune_old())
+	else if (now >= next_prune_old &&
+			 (!aj_tx_try("prune the history", prune_old, &pruning) ||
+			  pruning.gone < PRUNE_ROWS))
 		next_prune_old = TimestampTzPlusMilliseconds(now, PRUNE_OLD_EVERY_MS);
 	return nto_prune > 0 || now >= next_prune_old;
 }

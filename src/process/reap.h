@@ -9,7 +9,7 @@
 #include "shmem/slots.h"
 
 extern void aj_reap_init(MemoryContext context);
-extern void aj_reap_store_logs(const AjSlotView *slots, int nslots);
+extern bool aj_reap_store_logs(const AjSlotView *slots, int nslots);
 extern bool aj_reap_ends(const AjSlotView *slots, int nslots);
 extern TimestampTz aj_reap_limits(const AjSlotView *slots, int nslots,
 								  TimestampTz now);

@@ -52,8 +52,8 @@
 #define LONGEST_PAUSE_MS 60000
 #define RETRY_SHORTAGE_MS 1000
 #define STORE_LOGS_EVERY_MS 200
-#define LOCK_TIMEOUT "1s"	/* nobody may stop the clock by a lock */
-#define SESSION_ENDS_MS 200 /* from its word to its end */
+#define LOCK_TIMEOUT "100ms" /* nobody may stop the clock by a lock */
+#define SESSION_ENDS_MS 200	 /* from its word to its end */
 
 static int entry = -1; /* ours in shmem/databases.c */
 static AjDatabaseState state_after = AJ_DATABASE_WANTED;
@@ -83,10 +83,9 @@ extension_exists(void)
 }
 
 static void
-crash_orphans(void *arg)
+crash_orphan(void *arg)
 {
-	if (aj_runs_crash_orphans(0) > 0)
-		aj_slots_tell_run_ended();
+	aj_run_crash(*(int64 *) arg);
 }
 
 static void
@@ -100,9 +99,19 @@ cancel_copied(void *arg)
 static void
 end_orphans(void)
 {
+	int n;
+	int64 *orphans;
+
 	orphans_at = DT_NOEND;
-	if (!aj_tx_try("look for runs of dead processes", crash_orphans, NULL))
-		orphans_at = TimestampTzPlusMilliseconds(aj_now(), FIRST_PAUSE_MS);
+	aj_tx_begin("look for runs of dead processes");
+	orphans = aj_runs_orphaned(0, &n, pass_context);
+	aj_tx_commit();
+	for (int i = 0; i < n; i++)
+		if (!aj_tx_try("end the run of a dead process", crash_orphan,
+					   &orphans[i]))
+			orphans_at = TimestampTzPlusMilliseconds(aj_now(), FIRST_PAUSE_MS);
+	if (n > 0)
+		aj_slots_tell_run_ended();
 }
 
 /*
@@ -154,9 +163,11 @@ store_logs(int nslots, TimestampTz now)
 		return DT_NOEND;
 	if (now < store_logs_at)
 		return store_logs_at;
-	aj_reap_store_logs(slots, nslots);
-	store_logs_at = TimestampTzPlusMilliseconds(now, STORE_LOGS_EVERY_MS);
-	logs_wait = false;
+	logs_wait = !aj_reap_store_logs(slots, nslots);
+	store_logs_at = TimestampTzPlusMilliseconds(
+		aj_now(), logs_wait ? FIRST_PAUSE_MS : STORE_LOGS_EVERY_MS);
+	if (logs_wait)
+		return store_logs_at;
 	return DT_NOEND;
 }
 

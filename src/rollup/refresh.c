@@ -225,18 +225,6 @@ check_not_frozen(const AjRollup *rollup, AjRange range)
 				 timestamptz_to_str(range.from))));
 }
 
-static void
-refresh_at(AjRollup *rollup, AjRange range, AjRefresh *refresh)
-{
-	check_rights(rollup);
-	if (rollup->source_rollup == 0)
-		(void) aj_change_absorb(rollup->source);
-	commit_so_far(refresh);
-	aj_rollup_lock(rollup);
-	check_not_frozen(rollup, range);
-	refresh_range(rollup, range, refresh);
-}
-
 /* What of a range can still be computed; false if nothing. */
 static bool
 part_not_frozen(const AjRollup *rollup, AjRange range, AjRange *part)
@@ -245,6 +233,21 @@ part_not_frozen(const AjRollup *rollup, AjRange range, AjRange *part)
 	if (rollup->frozen_before != AJ_NO_TIME)
 		part->from = Max(part->from, rollup->frozen_before);
 	return part->from < part->to;
+}
+
+static void
+refresh_at(AjRollup *rollup, AjRange range, bool is_source, AjRefresh *refresh)
+{
+	check_rights(rollup);
+	if (rollup->source_rollup == 0)
+		(void) aj_change_absorb(rollup->source);
+	commit_so_far(refresh);
+	aj_rollup_lock(rollup);
+	if (!is_source)
+		check_not_frozen(rollup, range);
+	else if (!part_not_frozen(rollup, range, &range))
+		return;
+	refresh_range(rollup, range, refresh);
 }
 
 /* Refresh what a rollup is computed from, if that is a rollup too. */
@@ -268,7 +271,7 @@ refresh_source(const AjRollup *rollup, const AjRange *range,
 	else if (part_not_frozen(child, *range, &part))
 	{
 		refresh_source(child, &part, &refresh);
-		refresh_at(child, part, &refresh);
+		refresh_at(child, part, true, &refresh);
 	}
 	commit_so_far(parent);
 }
@@ -298,7 +301,7 @@ aj_refresh(AjRollup *rollup, AjRefresh *refresh)
 	}
 	range = aj_rollup_bucket(rollup, refresh->at);
 	refresh_source(rollup, &range, refresh);
-	refresh_at(rollup, range, refresh);
+	refresh_at(rollup, range, false, refresh);
 }
 
 static void

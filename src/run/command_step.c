@@ -210,7 +210,7 @@ run_statement(RawStmt *statement, const char *text, DestReceiver *dest,
 	PortalStart(portal, NULL, 0, InvalidSnapshot);
 	aj_statement_limit_start();
 	(void) aj_portal_run(portal, dest, done);
-	aj_statement_limit_stop();
+	aj_statement_limit_stop(false);
 	PortalDrop(portal, false);
 }
 

@@ -87,11 +87,13 @@ aj_statement_limit_start(void)
 	enable_timeout_after(STATEMENT_TIMEOUT, StatementTimeout);
 }
 
-/* The statement is over, well or not. */
+/* The statement is over; "failed" keeps its deadline for the question below. */
 void
-aj_statement_limit_stop(void)
+aj_statement_limit_stop(bool failed)
 {
 	disable_timeout(STATEMENT_TIMEOUT, false);
+	if (!failed)
+		statement_deadline = DT_NOEND;
 }
 
 /* Is the last limited statement, which has just failed, over its limit? */

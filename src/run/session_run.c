@@ -113,7 +113,7 @@ check_caller(const AjJob *job)
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("job \"%s\" may not run", job->name),
 				 errdetail("%s.", problem)));
-	(void) aj_runs_crash_orphans(job->job_id);
+	aj_runs_crash_orphans(job->job_id);
 	running = aj_run_of_job(job->job_id);
 	if (running != 0)
 		ereport(
@@ -204,9 +204,22 @@ commit_step(SessionRun *s)
 		fail(s, error);
 }
 
+/* The result of a step, and the end of the run with that of the last. */
+static void
+store_result(SessionRun *s, const Jsonb *result, bool is_last)
+{
+	AjRunEnd end = {.status = "succeeded"};
+
+	aj_run_add_step(s->host.run_id, result);
+	if (!is_last)
+		return;
+	aj_time_limit_stop();
+	finish(s, &end);
+}
+
 /* Run a step; an error is stored and raised again. */
 static Jsonb *
-run_step(SessionRun *s, const Jsonb *step)
+run_step(SessionRun *s, const Jsonb *step, bool is_last)
 {
 	ResourceOwner owner = CurrentResourceOwner;
 	Jsonb *volatile result = NULL;
@@ -216,6 +229,7 @@ run_step(SessionRun *s, const Jsonb *step)
 	PG_TRY();
 	{
 		result = run_limited(s, step);
+		store_result(s, result, is_last);
 		ReleaseCurrentSubTransaction();
 	}
 	PG_CATCH();
@@ -252,24 +266,19 @@ start(SessionRun *s)
 static void
 run_steps(SessionRun *s)
 {
-	AjRunEnd end = {.status = "succeeded"};
 	int n = aj_json_length(s->job->steps);
 
 	start(s);
 	for (int i = 0; i < n; i++)
 	{
-		Jsonb *result = run_step(s, aj_json_element(s->job->steps, i));
+		Jsonb *result =
+			run_step(s, aj_json_element(s->job->steps, i), i == n - 1);
 
 		ereport(NOTICE,
 				(errmsg("step %d of %d: %s", i + 1, n,
 						aj_json_as_text(result))));
-		aj_run_add_step(s->host.run_id, result);
-		if (i < n - 1)
-			commit_step(s);
+		commit_step(s);
 	}
-	aj_time_limit_stop();
-	finish(s, &end);
-	commit_step(s);
 }
 
 /*
@@ -298,6 +307,8 @@ aj_execute_in_session(AjJob *job, TimestampTz at, bool may_commit)
 	PG_FINALLY();
 	{
 		aj_time_limit_stop();
+		if (aj_time_limit_passed())
+			QueryCancelPending = false;
 		in_run = false;
 	}
 	PG_END_TRY();

@@ -45,6 +45,7 @@ typedef struct WorkerRun
 	int slot_index;
 	AjStepHost host;
 	AjJob *job;
+	TimestampTz deadline; /* DT_NOEND without time limit */
 	AjUsageStart usage;
 } WorkerRun;
 
@@ -74,8 +75,10 @@ finish(WorkerRun *w, AjRunEnd *end)
 	end->rows_written = w->host.rows_written;
 	end->log_lines = aj_log_capture_lines();
 	end->log_dropped = aj_log_capture_dropped();
-	aj_log_capture_store();
 	(void) aj_run_finish(w->host.run_id, end);
+
+	/* Last, as the scheduler may be waiting for the same lines. */
+	aj_log_capture_store();
 }
 
 /* Why the run can't be started, or NULL; then it has been marked running. */
@@ -104,7 +107,7 @@ start(WorkerRun *w, const AjRun *run, AjRunEnd *end)
 	}
 	if (aj_run_mark_running(run->run_id, MyProcPid, MyStartTimestamp))
 		return true;
-	(void) aj_runs_crash_orphans(run->job_id);
+	aj_runs_crash_orphans(run->job_id);
 	if (aj_run_mark_running(run->run_id, MyProcPid, MyStartTimestamp))
 		return true;
 	end->status = "skipped";
@@ -182,7 +185,9 @@ run_step(WorkerRun *w, const Jsonb *step, bool is_last)
 	{
 		AjRunEnd end = {.status = "succeeded"};
 
+		/* The work is done: what its end waits for counts no more. */
 		aj_time_limit_stop();
+		aj_slots_set_deadline(w->slot_index, DT_NOEND);
 		finish(w, &end);
 	}
 	aj_tx_commit();
@@ -193,16 +198,19 @@ static void
 run_steps(WorkerRun *w)
 {
 	int n = aj_json_length(w->job->steps);
-	TimestampTz deadline = aj_execute_deadline(w->job, aj_now());
 
-	aj_tx_begin("apply settings");
-	aj_job_settings_apply(w->job->settings, GUC_ACTION_SET);
-	aj_tx_commit();
-	MemoryContextSwitchTo(w->host.context);
+	w->deadline = aj_execute_deadline(w->job, aj_now());
+	if (aj_json_length(w->job->settings) > 0)
+	{
+		aj_tx_begin("apply settings");
+		aj_job_settings_apply(w->job->settings, GUC_ACTION_SET);
+		aj_tx_commit();
+		MemoryContextSwitchTo(w->host.context);
+	}
 
-	if (deadline != DT_NOEND)
-		aj_slots_set_deadline(w->slot_index, deadline);
-	aj_time_limit_start(deadline);
+	if (w->deadline != DT_NOEND)
+		aj_slots_set_deadline(w->slot_index, w->deadline);
+	aj_time_limit_start(w->deadline);
 	if (w->job->memory_limit > 0)
 		aj_memory_limit_set(w->job->memory_limit);
 	for (int i = 0; i < n; i++)
@@ -255,7 +263,7 @@ record_error(WorkerRun *w)
 	aj_memory_limit_clear();
 	HOLD_INTERRUPTS();
 	aj_time_limit_stop();
-	aj_statement_limit_stop();
+	aj_statement_limit_stop(true);
 	QueryCancelPending = false;
 
 	EmitErrorReport();

@@ -97,6 +97,7 @@ typedef struct AjSlot
 	AjStop stop;
 	TimestampTz stop_at; /* when it was asked */
 	bool terminated;	 /* SIGTERM was sent */
+	bool unnoticed;		 /* it ended before the scheduler saw it done */
 	bool run_recorded;	 /* the end of run_id is in the table */
 	int runs_done;
 	int fatal_sqlstate;			 /* of the error that ended the process */

@@ -60,6 +60,7 @@ give_run(AjSlot *slot, AjSlotState state, int64 run_id, int64 job_id)
 	slot->deadline = DT_NOEND;
 	slot->stop = AJ_STOP_NONE;
 	slot->terminated = false;
+	slot->unnoticed = false;
 	slot->run_recorded = false;
 	slot->fatal_sqlstate = 0;
 	slot->reason[0] = '\0';
@@ -140,6 +141,7 @@ copy_view(const AjSlot *slot, int index, AjSlotView *view)
 	view->stop = slot->stop;
 	view->stop_at = slot->stop_at;
 	view->terminated = slot->terminated;
+	view->unnoticed = slot->unnoticed;
 	view->run_recorded = slot->run_recorded;
 	view->runs_done = slot->runs_done;
 	view->fatal_sqlstate = slot->fatal_sqlstate;
@@ -220,7 +222,16 @@ aj_slots_retire_one(Oid dboid, Oid other_than)
 	return procno != AJ_NO_PROC;
 }
 
-/* Write why to stop, and interrupt what runs; the lock is held. */
+/* Interrupt what runs, or wake an idle worker; the lock is held. */
+static void
+interrupt(const AjSlot *slot)
+{
+	if (slot->pid != 0 && slot->state == AJ_SLOT_RUNNING)
+		(void) kill(slot->pid, SIGINT);
+	aj_segment_set_latch(slot->procno);
+}
+
+/* Write why to stop, and interrupt; the lock is held. */
 static void
 ask_to_stop(AjSlot *slot, AjStop stop, const char *reason)
 {
@@ -230,9 +241,7 @@ ask_to_stop(AjSlot *slot, AjStop stop, const char *reason)
 		slot->stop_at = aj_now();
 		strlcpy(slot->reason, reason, sizeof(slot->reason));
 	}
-	if (slot->pid != 0 && slot->state == AJ_SLOT_RUNNING)
-		(void) kill(slot->pid, SIGINT);
-	aj_segment_set_latch(slot->procno);
+	interrupt(slot);
 }
 
 /*
@@ -258,7 +267,7 @@ aj_slots_escalate(int index, TimestampTz now)
 		(void) kill(slot->pid, SIGTERM);
 	}
 	else if (slot->stop != AJ_STOP_NONE)
-		ask_to_stop(slot, slot->stop, slot->reason);
+		interrupt(slot);
 	unlock_slots();
 }
 
@@ -416,6 +425,7 @@ aj_slots_leave(int index, int sqlstate, const char *message)
 	if (slot->state == AJ_SLOT_IDLE || slot->state == AJ_SLOT_DONE ||
 		slot->state == AJ_SLOT_ASSIGNED)
 		slot->run_recorded = true;
+	slot->unnoticed = slot->state == AJ_SLOT_DONE;
 	slot->state = AJ_SLOT_ENDED;
 	slot->procno = AJ_NO_PROC;
 	dboid = slot->dboid;

@@ -25,6 +25,7 @@ typedef struct AjSlotView
 	AjStop stop;
 	TimestampTz stop_at;
 	bool terminated;
+	bool unnoticed;
 	bool run_recorded;
 	int runs_done;
 	int fatal_sqlstate;
