@@ -1,0 +1,105 @@
+# The end of a run is taken note of, whatever stands in its way: an open
+# transaction of the owner, a worker that leaves at once, a cancel, a session
+# that is interrupted.
+use strict;
+use warnings;
+
+use AggjobsTest;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $node = start_node('ends_of_runs', conf => "aggjobs.worker_max_runs = 1\n");
+$node->safe_psql('postgres', q{
+	CREATE ROLE alice LOGIN;
+	SELECT aggjobs_grant('alice')});
+
+# Wait until a job has so many runs with this status.
+sub wait_for_runs
+{
+	my ($job, $status, $n) = @_;
+	wait_for($node, 'postgres', qq{
+		SELECT count(*) >= $n FROM aggjobs.runs
+		WHERE job_name = '$job' AND status = '$status'});
+	return;
+}
+
+subtest 'a worker that leaves after each run' => sub {
+	add_job($node, 'postgres', "after $_", 'after 1 second', 'SELECT 1')
+	  for 1 .. 10;
+	wait_for_runs("after $_", 'succeeded', 3) for 1 .. 10;
+	pass('never loses the next slot of a job that counts from the last run');
+	$node->safe_psql('postgres',
+		q{SELECT aggjobs_drop_job('after ' || i) FROM generate_series(1, 10) AS i});
+};
+
+subtest 'the cancel of a queued run' => sub {
+	# Paused, no worker takes the run before it is cancelled.
+	$node->safe_psql('postgres',
+		"ALTER SYSTEM SET aggjobs.enabled = off;\nSELECT pg_reload_conf()");
+	wait_for($node, 'postgres', "SELECT current_setting('aggjobs.enabled') = 'off'");
+	add_job($node, 'postgres', 'again', 'after 1 second', 'SELECT 1');
+	my $run = trigger($node, 'postgres', 'again');
+	is($node->safe_psql('postgres', "SELECT aggjobs_cancel($run)"),
+		't', 'is done at once');
+	$node->safe_psql('postgres',
+		"ALTER SYSTEM RESET aggjobs.enabled;\nSELECT pg_reload_conf()");
+	wait_for_runs('again', 'succeeded', 2);
+	pass('the job goes on');
+	$node->safe_psql('postgres', q{SELECT aggjobs_drop_job('again')});
+};
+
+subtest 'a worker that waits to store its end' => sub {
+	add_job($node, 'postgres', 'noisy', undef,
+		'DO $do$ BEGIN RAISE NOTICE $m$hello$m$; PERFORM pg_sleep(0.3); END $do$',
+		owner => q{'alice'});
+	add_job($node, 'postgres', 'clock', 'every 1 second', 'SELECT 1');
+	wait_for_runs('clock', 'succeeded', 1);
+
+	my $session = $node->background_psql('postgres',
+		extra_params => [ '-U', 'alice' ]);
+	my $run = trigger($node, 'postgres', 'noisy');
+	$session->query_safe(
+		q{BEGIN; SELECT aggjobs_alter_job('noisy', schedule => '@yearly')});
+	wait_for($node, 'postgres', qq{
+		SELECT EXISTS (SELECT FROM aggjobs.runs r
+			JOIN pg_stat_activity a ON a.pid = r.worker_pid
+			WHERE r.run_id = $run AND a.wait_event_type = 'Lock')});
+	my $since = $node->safe_psql('postgres', 'SELECT clock_timestamp()');
+	wait_for($node, 'postgres', qq{
+		SELECT count(*) >= 4 FROM aggjobs.runs
+		WHERE job_name = 'clock' AND status = 'succeeded' AND slot > '$since'});
+	is( $node->safe_psql('postgres', qq{
+			SELECT count(*) FROM aggjobs.runs
+			WHERE job_name = 'clock' AND slot > '$since' AND status = 'missed'}),
+		0, 'holds up nobody else');
+	$session->query_safe('COMMIT');
+	$session->quit;
+	is(wait_for_end($node, 'postgres', $run), 'succeeded', 'ends well');
+	is( $node->safe_psql('postgres',
+			"SELECT string_agg(message, ',') FROM aggjobs.run_logs WHERE run_id = $run"),
+		'hello', 'with its log lines');
+	$node->safe_psql('postgres', q{SELECT aggjobs_drop_job('clock')});
+};
+
+subtest 'a session that is interrupted while it stores the end' => sub {
+	add_job($node, 'postgres', 'here', undef, 'SELECT 1', owner => q{'alice'});
+	my $session = $node->background_psql('postgres',
+		extra_params => [ '-U', 'alice' ]);
+	$session->query_safe(
+		q{BEGIN; SELECT aggjobs_alter_job('here', schedule => '@yearly')});
+	my (undef, undef, $error) = $node->psql('postgres', q{
+		SET lock_timeout = '300ms';
+		CALL aggjobs_run('here')}, extra_params => [ '-U', 'alice' ]);
+	like($error, qr/lock timeout/, 'it is interrupted');
+	$session->query_safe('COMMIT');
+	$session->quit;
+	is((run_to_end($node, 'postgres', 'here'))[1],
+		'succeeded', 'the next run is not in its way');
+	is( $node->safe_psql('postgres', q{
+			SELECT count(*) FROM aggjobs.runs WHERE status = 'running'}),
+		0, 'no run is left running');
+};
+
+$node->stop;
+done_testing();
