@@ -51,16 +51,16 @@ subtest 'the cancel of a queued run' => sub {
 
 subtest 'a worker that waits to store its end' => sub {
 	add_job($node, 'postgres', 'noisy', undef,
-		'DO $do$ BEGIN RAISE NOTICE $m$hello$m$; PERFORM pg_sleep(0.3); END $do$',
+		'DO $do$ BEGIN RAISE NOTICE $m$hello$m$; END $do$',
 		owner => q{'alice'});
 	add_job($node, 'postgres', 'clock', 'every 1 second', 'SELECT 1');
 	wait_for_runs('clock', 'succeeded', 1);
 
 	my $session = $node->background_psql('postgres',
 		extra_params => [ '-U', 'alice' ]);
-	my $run = trigger($node, 'postgres', 'noisy');
 	$session->query_safe(
 		q{BEGIN; SELECT aggjobs_alter_job('noisy', schedule => '@yearly')});
+	my $run = trigger($node, 'postgres', 'noisy');
 	wait_for($node, 'postgres', qq{
 		SELECT EXISTS (SELECT FROM aggjobs.runs r
 			JOIN pg_stat_activity a ON a.pid = r.worker_pid
