@@ -188,17 +188,6 @@ aj_json_add_int(AjJson *json, const char *key, int64 number)
 }
 
 void
-aj_json_add_bool(AjJson *json, const char *key, bool flag)
-{
-	JsonbValue value;
-
-	push_key(json, key);
-	value.type = jbvBool;
-	value.val.boolean = flag;
-	(void) pushJsonbValue(&json->state, WJB_VALUE, &value);
-}
-
-void
 aj_json_add_json(AjJson *json, const char *key, const Jsonb *added)
 {
 	JsonbValue value;

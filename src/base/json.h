@@ -28,7 +28,6 @@ typedef struct AjJson
 extern void aj_json_begin(AjJson *json);
 extern void aj_json_add_text(AjJson *json, const char *key, const char *text);
 extern void aj_json_add_int(AjJson *json, const char *key, int64 value);
-extern void aj_json_add_bool(AjJson *json, const char *key, bool value);
 extern void aj_json_add_json(AjJson *json, const char *key, const Jsonb *value);
 extern Jsonb *aj_json_end(AjJson *json);
 

@@ -286,18 +286,6 @@ aj_spi_text(uint64 row, int column, MemoryContext context)
 	return MemoryContextStrdup(context, TextDatumGetCString(value));
 }
 
-/* Like aj_spi_text(), for a column of any type: its output form. */
-char *
-aj_spi_as_text(uint64 row, int column, MemoryContext context)
-{
-	char *text;
-
-	if (SPI_tuptable == NULL || row >= SPI_tuptable->numvals)
-		elog(ERROR, "statement returned no row " UINT64_FORMAT, row);
-	text = SPI_getvalue(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, column);
-	return text == NULL ? NULL : MemoryContextStrdup(context, text);
-}
-
 int64
 aj_spi_int8(uint64 row, int column, int64 if_null)
 {
@@ -309,15 +297,6 @@ aj_spi_int8(uint64 row, int column, int64 if_null)
 	if (SPI_gettypeid(SPI_tuptable->tupdesc, column) == INT4OID)
 		return DatumGetInt32(value);
 	return DatumGetInt64(value);
-}
-
-double
-aj_spi_float8(uint64 row, int column, double if_null)
-{
-	bool isnull;
-	Datum value = aj_spi_datum(row, column, &isnull);
-
-	return isnull ? if_null : DatumGetFloat8(value);
 }
 
 Oid
@@ -370,21 +349,6 @@ aj_spi_jsonb(uint64 row, int column, MemoryContext context)
 	copy = DatumGetJsonbPCopy(value);
 	MemoryContextSwitchTo(saved);
 	return copy;
-}
-
-/* Number of columns of the last result. */
-int
-aj_spi_columns(void)
-{
-	return SPI_tuptable == NULL ? 0 : SPI_tuptable->tupdesc->natts;
-}
-
-/* Name of a column of the last result, counted from 1. */
-char *
-aj_spi_column_name(int column, MemoryContext context)
-{
-	return MemoryContextStrdup(context,
-							   SPI_fname(SPI_tuptable->tupdesc, column));
 }
 
 /*

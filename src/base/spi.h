@@ -54,15 +54,11 @@ extern uint64 aj_catalog_run(const char *sql, int nargs, const AjArg *args);
 extern Datum aj_spi_datum(uint64 row, int column, bool *isnull);
 extern char *aj_spi_text(uint64 row, int column, MemoryContext context);
 extern int64 aj_spi_int8(uint64 row, int column, int64 if_null);
-extern double aj_spi_float8(uint64 row, int column, double if_null);
 extern Oid aj_spi_oid(uint64 row, int column);
 extern bool aj_spi_bool(uint64 row, int column);
 extern bool aj_spi_isnull(uint64 row, int column);
 extern TimestampTz aj_spi_time(uint64 row, int column, TimestampTz if_null);
 extern Jsonb *aj_spi_jsonb(uint64 row, int column, MemoryContext context);
-extern char *aj_spi_as_text(uint64 row, int column, MemoryContext context);
-extern int aj_spi_columns(void);
-extern char *aj_spi_column_name(int column, MemoryContext context);
 
 extern bool aj_spi_is_nonatomic(FunctionCallInfo fcinfo);
 extern void aj_spi_open_nonatomic(void);

@@ -156,25 +156,6 @@ aj_rollup_lock_all_of(Oid source)
 						  AJ_ARGS(aj_arg_oid(source)));
 }
 
-/* The names of all rollups, sorted. */
-char **
-aj_rollup_names(int *n)
-{
-	MemoryContext context = CurrentMemoryContext;
-	AjSpi spi;
-	char **names;
-
-	aj_spi_open(&spi, AJ_RIGHTS_CATALOG);
-	*n = (int) aj_spi_run("SELECT r.rollup_name FROM aggjobs.rollup r"
-						  " ORDER BY 1",
-						  AJ_NO_ARGS);
-	names = MemoryContextAlloc(context, sizeof(char *) * (Size) Max(*n, 1));
-	for (int i = 0; i < *n; i++)
-		names[i] = aj_spi_text((uint64) i, 1, context);
-	aj_spi_close(&spi);
-	return names;
-}
-
 /* The bucket of a rollup that holds an instant. */
 AjRange
 aj_rollup_bucket(const AjRollup *rollup, TimestampTz at)
@@ -259,14 +240,6 @@ aj_rollup_retire_limit(Oid source, TimestampTz wanted)
 	limit = aj_spi_time(0, 1, AJ_NO_TIME);
 	aj_spi_close(&spi);
 	return limit;
-}
-
-/* Is any rollup computed from this table? */
-bool
-aj_rollup_is_source(Oid relation)
-{
-	return aj_catalog_run("SELECT FROM aggjobs.rollup r WHERE r.source = $1",
-						  AJ_ARGS(aj_arg_oid(relation))) > 0;
 }
 
 /* The time column from which rollups of this table are computed, or NULL. */

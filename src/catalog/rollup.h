@@ -37,12 +37,10 @@ extern AjRollup *aj_rollup_find(const char *name, bool missing_ok);
 extern AjRollup *aj_rollup_get(int64 rollup_id);
 extern void aj_rollup_lock(AjRollup *rollup);
 extern void aj_rollup_lock_all_of(Oid source);
-extern char **aj_rollup_names(int *n);
 extern AjRange aj_rollup_bucket(const AjRollup *rollup, TimestampTz at);
 extern void aj_rollup_set_horizon(int64 rollup_id, TimestampTz horizon);
 extern void aj_rollup_freeze(Oid source, TimestampTz before);
 extern TimestampTz aj_rollup_retire_limit(Oid source, TimestampTz wanted);
-extern bool aj_rollup_is_source(Oid relation);
 extern char *aj_rollup_time_column(Oid source);
 
 extern void aj_change_add(Oid source, TimestampTz from, TimestampTz to);

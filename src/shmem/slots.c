@@ -490,22 +490,3 @@ aj_slots_tell_run_ended(void)
 {
 	ConditionVariableBroadcast(&aj_segment()->run_ended);
 }
-
-/* Does a living worker have this run? */
-bool
-aj_slots_has_run(Oid dboid, int64 run_id)
-{
-	AjShared *shared = aj_segment();
-	bool found = false;
-
-	LWLockAcquire(shared->lock, LW_SHARED);
-	for (int i = 0; i < shared->nslots && !found; i++)
-	{
-		AjSlot *slot = &shared->slots[i];
-
-		found = slot->state != AJ_SLOT_FREE && slot->dboid == dboid &&
-			slot->run_id == run_id;
-	}
-	LWLockRelease(shared->lock);
-	return found;
-}

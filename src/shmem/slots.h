@@ -58,6 +58,5 @@ extern bool aj_slots_stop_run(Oid dboid, int64 run_id, AjStop stop,
 extern void aj_slots_stop_database(Oid dboid, const char *reason,
 								   bool terminate);
 extern void aj_slots_tell_run_ended(void);
-extern bool aj_slots_has_run(Oid dboid, int64 run_id);
 
 #endif /* AJ_SHMEM_SLOTS_H */

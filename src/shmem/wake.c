@@ -59,13 +59,6 @@ aj_wake_job(int64 job_id)
 		pending.jobs[pending.njobs++] = job_id;
 }
 
-/* Something was changed that all jobs depend on. */
-void
-aj_wake_all_jobs(void)
-{
-	pending.wake |= AJ_WAKE_ALL_JOBS;
-}
-
 /* A run was queued. */
 void
 aj_wake_runs(void)
