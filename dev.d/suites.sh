@@ -63,6 +63,7 @@ suite() {
         fences | build | regress | isolation | tap | docs | lint | asan) "suite_$1" ;;
         demo-check) suite_demo_check ;;
         matrix-*) suite_matrix "${1#matrix-}" ;;
+        history) suite_history ;;
         *) cd "$(tree_of release)" && TMPDIR=$SCRATCH "test/$1/run" ;;
     esac
 }
@@ -162,6 +163,12 @@ suite_tap() {
         test/lib/tap_run 2 "${files[@]}"
 }
 
+# Histories need the settings of the test build; the server is their own.
+suite_history() {
+    cd "$(tree_of testing)"
+    PG_BINDIR=$(bin_of testing) TMPDIR=$SCRATCH test/history/run
+}
+
 suite_docs() {
     cd "$(tree_of release)"
     test/lint/docs
@@ -220,12 +227,12 @@ cmd_test() {
     on_exit "rm -rf '$SCRATCH'"
     step tree "copy the sources" locked sync_tree "$(tree_of release)"
     if needs_server || chosen tap; then need_build release || broken=1; fi
-    if [ $broken = 0 ] && chosen isolation tap; then need_build testing || broken=1; fi
+    if [ $broken = 0 ] && chosen isolation tap history; then need_build testing || broken=1; fi
     for s in "${SUITES[@]}"; do
         case $s in
             fences | lint | build) run_suite "$s" ;;
             tap) run_if_built "$s" ;;
-            isolation) run_on testing "$s" ;;
+            isolation | history) run_on testing "$s" ;;
             *) run_on release "$s" ;;
         esac
     done

@@ -124,25 +124,52 @@ COMMENT ON TABLE aggjobs.run_log IS 'messages of runs, NOTICE and above, readabl
 
 -- ----------------------------------------------------------------- rollups
 
+/*
+ * The truth about a rollup's query is its live view, which the server keeps in
+ * step when tables and columns are renamed; "query" is what its maker wrote.
+ */
 CREATE TABLE aggjobs.rollup (
 	rollup_id     bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
 	rollup_name   text NOT NULL UNIQUE,
 	target        regclass NOT NULL,
+	live          regclass NOT NULL,
 	source        regclass NOT NULL,
-	source_rollup bigint,
+	source_rollup text REFERENCES aggjobs.rollup (rollup_name) ON UPDATE CASCADE,
 	time_column   name NOT NULL,
-	unit          text NOT NULL CHECK (unit IN ('hour', 'day', 'week', 'month')),
-	time_zone     text NOT NULL DEFAULT 'UTC',
+	time_type     regtype NOT NULL,
+	epoch         text CHECK (epoch IN ('second', 'millisecond', 'microsecond', 'nanosecond')),
+	bucket_column name NOT NULL,
+	bucket_type   regtype NOT NULL,
+	bucket_kind   text NOT NULL CHECK (bucket_kind IN ('trunc', 'bin', 'width', 'count')),
+	bucket_unit   text,
+	bucket_width  interval,
+	bucket_count  bigint,
+	time_zone     text,
+	origin        timestamptz,
+	count_origin  bigint,
+	keys          name[] NOT NULL,
+	measures      jsonb NOT NULL,
 	query         text NOT NULL,
-	enabled       boolean NOT NULL DEFAULT true,
+	lookback      integer CHECK (lookback > 0),
 	builtin       boolean NOT NULL DEFAULT false
 );
 CREATE INDEX rollup_source_idx ON aggjobs.rollup (source);
 COMMENT ON TABLE aggjobs.rollup IS 'derived tables, one row per bucket and key';
 COMMENT ON COLUMN aggjobs.rollup.source_rollup IS
 	'the rollup that fills the source, when the source is itself a rollup''s target';
-COMMENT ON COLUMN aggjobs.rollup.query IS
-	'SELECT whose columns are those of the target in order, for buckets in [$1, $2)';
+COMMENT ON COLUMN aggjobs.rollup.epoch IS 'unit in which a bigint time column counts from 1970';
+COMMENT ON COLUMN aggjobs.rollup.bucket_unit IS 'kind trunc: unit of date_trunc';
+COMMENT ON COLUMN aggjobs.rollup.bucket_width IS 'kinds bin and width: width of a bucket';
+COMMENT ON COLUMN aggjobs.rollup.bucket_count IS 'kind count: width of a bucket in units of the time column';
+COMMENT ON COLUMN aggjobs.rollup.origin IS
+	'kinds bin and width: an instant at which a bucket begins; times without zone are taken as UTC';
+COMMENT ON COLUMN aggjobs.rollup.count_origin IS 'kind count: a value at which a bucket begins';
+COMMENT ON COLUMN aggjobs.rollup.keys IS 'key columns of the target beside the bucket, in order';
+COMMENT ON COLUMN aggjobs.rollup.measures IS
+	'the other columns of the target, as an array of {"name", "kind"} in order; the kind says what may be computed from it';
+COMMENT ON COLUMN aggjobs.rollup.query IS 'the defining query as it was written';
+COMMENT ON COLUMN aggjobs.rollup.lookback IS
+	'number of last buckets that each refresh computes again, for sources that are not tracked; NULL: changes are captured';
 
 /*
  * How far a rollup is: dumped also for those of the pipeline, since a restored
@@ -151,26 +178,64 @@ COMMENT ON COLUMN aggjobs.rollup.query IS
 CREATE TABLE aggjobs.rollup_state (
 	rollup_name   text PRIMARY KEY REFERENCES aggjobs.rollup (rollup_name) ON UPDATE CASCADE ON DELETE CASCADE,
 	horizon       timestamptz,
-	frozen_before timestamptz
+	frozen_before timestamptz,
+	late_rows     bigint NOT NULL DEFAULT 0,
+	problem       text
 ) WITH (fillfactor = 50);
-COMMENT ON TABLE aggjobs.rollup_state IS 'up to where each rollup is computed, and from where it is frozen';
-COMMENT ON COLUMN aggjobs.rollup_state.horizon IS 'every bucket that ends at or before this instant has been computed';
+COMMENT ON TABLE aggjobs.rollup_state IS 'up to where each rollup is materialised, and from where it is frozen';
+COMMENT ON COLUMN aggjobs.rollup_state.horizon IS
+	'every bucket that ends at or before this instant is in the target, unless it is stale';
 COMMENT ON COLUMN aggjobs.rollup_state.frozen_before IS
 	'buckets before this instant are never computed again: their raw rows were retired';
+COMMENT ON COLUMN aggjobs.rollup_state.late_rows IS 'rows that were written below the frozen line, which are not computed';
+COMMENT ON COLUMN aggjobs.rollup_state.problem IS 'what was found amiss with the capture of the source; NULL: nothing';
+
+/* The tables whose changes are captured, and what is needed to put capture right. */
+CREATE TABLE aggjobs.source (
+	source       regclass PRIMARY KEY,
+	time_column  name NOT NULL,
+	epoch        text
+);
+COMMENT ON TABLE aggjobs.source IS 'tables whose changes are captured, for the rollups over them';
+
+CREATE TABLE aggjobs.source_part (
+	source    regclass NOT NULL REFERENCES aggjobs.source ON DELETE CASCADE,
+	part      regclass NOT NULL,
+	from_time timestamptz NOT NULL,
+	to_time   timestamptz NOT NULL,
+	PRIMARY KEY (source, part)
+);
+COMMENT ON TABLE aggjobs.source_part IS
+	'partitions of a source as they were last seen, with the range of time that their bounds allow';
 
 CREATE TABLE aggjobs.change (
-	source    oid NOT NULL,
+	source    regclass NOT NULL,
 	from_time timestamptz NOT NULL,
-	to_time   timestamptz NOT NULL
+	to_time   timestamptz NOT NULL,
+	row_count bigint NOT NULL,
+	part      oid,
+	tid_epoch bigint,
+	tid_xid   xid,
+	tids      tid[]
 );
 CREATE INDEX change_source_idx ON aggjobs.change (source);
 COMMENT ON TABLE aggjobs.change IS
-	'ranges of time in which a source was written, appended by the writing transaction itself';
+	'ranges of time in which a source was written below its horizon, appended by the writing transaction itself';
+COMMENT ON COLUMN aggjobs.change.row_count IS 'how many rows were written in the range';
+COMMENT ON COLUMN aggjobs.change.part IS 'table that holds the rows in tids';
+COMMENT ON COLUMN aggjobs.change.tid_epoch IS 'says for which files of that table the tids hold';
+COMMENT ON COLUMN aggjobs.change.tid_xid IS 'transaction that inserted the rows';
+COMMENT ON COLUMN aggjobs.change.tids IS
+	'rows inserted, if that was all that was done in the range; NULL: anything may have been done';
 
 CREATE TABLE aggjobs.stale (
 	rollup_id bigint NOT NULL REFERENCES aggjobs.rollup ON DELETE CASCADE,
 	from_time timestamptz NOT NULL,
-	to_time   timestamptz NOT NULL
+	to_time   timestamptz NOT NULL,
+	part      oid,
+	tid_epoch bigint,
+	tid_xid   xid,
+	tids      tid[]
 );
 CREATE INDEX stale_rollup_idx ON aggjobs.stale (rollup_id, from_time);
-COMMENT ON TABLE aggjobs.stale IS 'ranges of a rollup to compute again';
+COMMENT ON TABLE aggjobs.stale IS 'ranges of a rollup to compute again; those with tids only for the keys of these rows';

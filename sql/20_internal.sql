@@ -3,15 +3,83 @@
  * and in \d at most.
  */
 
+-- ----------------------------------------------------------------- capture
+
+CREATE FUNCTION aggjobs.index_handler(internal) RETURNS index_am_handler
+LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'aggjobs_index_handler';
+COMMENT ON FUNCTION aggjobs.index_handler(internal) IS 'handler of the index access method aggjobs';
+
+CREATE ACCESS METHOD aggjobs TYPE INDEX HANDLER aggjobs.index_handler;
+COMMENT ON ACCESS METHOD aggjobs IS
+	'on the time column of a source of rollups: notes the times that are inserted, and stores nothing';
+
+CREATE OPERATOR CLASS aggjobs.timestamptz_ops DEFAULT FOR TYPE timestamptz USING aggjobs AS STORAGE timestamptz;
+CREATE OPERATOR CLASS aggjobs.timestamp_ops DEFAULT FOR TYPE timestamp USING aggjobs AS STORAGE timestamp;
+CREATE OPERATOR CLASS aggjobs.date_ops DEFAULT FOR TYPE date USING aggjobs AS STORAGE date;
+CREATE OPERATOR CLASS aggjobs.int8_ops DEFAULT FOR TYPE bigint USING aggjobs AS STORAGE bigint;
+
+/*
+ * Conditions of the triggers on sources.  Whoever updates the table must be
+ * able to execute them, and so everybody is.  VOLATILE, or the planner might
+ * think that it can do without a call.
+ */
+CREATE FUNCTION aggjobs.note_update(source regclass, VARIADIC pairs "any") RETURNS boolean
+LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'aggjobs_note_update';
+COMMENT ON FUNCTION aggjobs.note_update(regclass, "any") IS
+	'condition of the trigger for updates on a source: old and new time, then old and new value of each column that rollups read; notes the times if any differs; always false';
+
+CREATE FUNCTION aggjobs.note_delete(source regclass, VARIADIC pairs "any") RETURNS boolean
+LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'aggjobs_note_delete';
+COMMENT ON FUNCTION aggjobs.note_delete(regclass, "any") IS
+	'condition of the trigger for deletes on a source: old time; notes it; always false';
+
 CREATE FUNCTION aggjobs.capture_row() RETURNS trigger
 LANGUAGE c AS 'MODULE_PATHNAME', 'aggjobs_capture_row';
 COMMENT ON FUNCTION aggjobs.capture_row() IS
-	'row trigger on the source of a rollup: notes the hours that are written; its argument is the time column';
+	'function of the triggers on a source; never executed, since their conditions do the work';
 
-CREATE FUNCTION aggjobs.capture_truncate() RETURNS trigger
-LANGUAGE c AS 'MODULE_PATHNAME', 'aggjobs_capture_truncate';
-COMMENT ON FUNCTION aggjobs.capture_truncate() IS
-	'TRUNCATE trigger on the source of a rollup: notes that all of it is written';
+-- -------------------------------------------------------------- live views
+
+/*
+ * RESTRICTED: what a transaction has written itself is known in its own
+ * process only.
+ */
+CREATE FUNCTION aggjobs.is_clean_support(internal) RETURNS internal
+LANGUAGE c STRICT AS 'MODULE_PATHNAME', 'aggjobs_is_clean_support';
+COMMENT ON FUNCTION aggjobs.is_clean_support(internal) IS 'tells the planner that most buckets are clean';
+
+CREATE FUNCTION aggjobs.dirty_buckets_support(internal) RETURNS internal
+LANGUAGE c STRICT AS 'MODULE_PATHNAME', 'aggjobs_dirty_buckets_support';
+COMMENT ON FUNCTION aggjobs.dirty_buckets_support(internal) IS 'tells the planner how many buckets are dirty';
+
+CREATE FUNCTION aggjobs.open_from(rollup text, sample anyelement) RETURNS anyelement
+LANGUAGE c STABLE PARALLEL RESTRICTED COST 10 AS 'MODULE_PATHNAME', 'aggjobs_open_from';
+COMMENT ON FUNCTION aggjobs.open_from(text, anyelement) IS
+	'for live views: time from which on nothing is read from the target of a rollup, in the type of the sample';
+
+CREATE FUNCTION aggjobs.is_clean(rollup text, bucket anyelement) RETURNS boolean
+LANGUAGE c STABLE PARALLEL RESTRICTED COST 1 SUPPORT aggjobs.is_clean_support
+AS 'MODULE_PATHNAME', 'aggjobs_is_clean';
+COMMENT ON FUNCTION aggjobs.is_clean(text, anyelement) IS
+	'for live views: are the rows of this bucket in the target of a rollup right?';
+
+CREATE FUNCTION aggjobs.dirty_buckets(rollup text, sample anyelement,
+	OUT from_time anyelement, OUT to_time anyelement, OUT bucket anyelement)
+RETURNS SETOF record
+LANGUAGE c STABLE PARALLEL RESTRICTED COST 10 ROWS 10 SUPPORT aggjobs.dirty_buckets_support
+AS 'MODULE_PATHNAME', 'aggjobs_dirty_buckets';
+COMMENT ON FUNCTION aggjobs.dirty_buckets(text, anyelement) IS
+	'for live views: start, end and name of each bucket that is computed from raw rows though it has ended, in the type of the sample';
+
+-- ----------------------------------------------------------------- refresh
+
+CREATE FUNCTION aggjobs.wanted(VARIADIC key "any") RETURNS boolean
+LANGUAGE c STABLE PARALLEL RESTRICTED COST 1 AS 'MODULE_PATHNAME', 'aggjobs_wanted';
+COMMENT ON FUNCTION aggjobs.wanted("any") IS
+	'for refreshes: is this bucket and key one of those to be computed?';
+
+-- ------------------------------------------------------------------- other
+
 
 CREATE FUNCTION aggjobs.installed() RETURNS void
 LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'aggjobs_installed';

@@ -236,32 +236,39 @@ COMMENT ON COLUMN aggjobs.settings.changed_at IS 'when it was set';
 CREATE VIEW aggjobs.rollups AS
 SELECT r.rollup_name,
        r.source,
-       r.unit AS bucket,
+       coalesce(r.bucket_width::text, r.bucket_unit, r.bucket_count || ' units of ' || coalesce(r.epoch, 'time')) AS bucket,
        t.horizon,
        pg_catalog.clock_timestamp() - t.horizon AS lag,
        (SELECT count(*) FROM aggjobs.stale s WHERE s.rollup_id = r.rollup_id)
-       + CASE WHEN r.source_rollup IS NULL
-              THEN (SELECT count(*) FROM aggjobs.change c WHERE c.source = r.source::oid)
-              ELSE 0 END AS stale_ranges,
-       'changes'::text AS tracking,
-       true AS exact,
+       + (SELECT count(*) FROM aggjobs.change c WHERE c.source = r.source) AS stale_ranges,
+       CASE WHEN r.lookback IS NULL THEN 'changes' ELSE 'lookback' END AS tracking,
+       r.lookback IS NULL AS exact,
        t.frozen_before,
+       coalesce(t.late_rows, 0) AS late_rows,
+       t.problem,
        r.target,
-       (SELECT c.rollup_name FROM aggjobs.rollup c WHERE c.rollup_id = r.source_rollup) AS source_rollup,
+       r.live AS live_view,
+       r.source_rollup,
        r.time_zone
 FROM aggjobs.rollup r
      LEFT JOIN aggjobs.rollup_state t USING (rollup_name);
 COMMENT ON VIEW aggjobs.rollups IS 'rollups: up to where they are computed, and what is out of date';
 COMMENT ON COLUMN aggjobs.rollups.rollup_name IS 'name';
 COMMENT ON COLUMN aggjobs.rollups.source IS 'table it is computed from';
-COMMENT ON COLUMN aggjobs.rollups.bucket IS 'length of a bucket: hour, day, week or month';
-COMMENT ON COLUMN aggjobs.rollups.horizon IS 'buckets that end by then have been computed; NULL: none yet';
+COMMENT ON COLUMN aggjobs.rollups.bucket IS 'length of a bucket';
+COMMENT ON COLUMN aggjobs.rollups.horizon IS
+	'buckets that end by then are in the target, unless they are stale; NULL: none yet; times without zone are taken as UTC';
 COMMENT ON COLUMN aggjobs.rollups.lag IS 'time since the horizon';
-COMMENT ON COLUMN aggjobs.rollups.stale_ranges IS 'ranges written since they were computed, open buckets included';
-COMMENT ON COLUMN aggjobs.rollups.tracking IS 'changes: what is written to the source is noted';
-COMMENT ON COLUMN aggjobs.rollups.exact IS 'a refresh makes closed buckets equal to the query on the raw rows';
+COMMENT ON COLUMN aggjobs.rollups.stale_ranges IS 'ranges below the horizon that are still to be computed; the live view computes them itself';
+COMMENT ON COLUMN aggjobs.rollups.tracking IS
+	'changes: what is written to the source is captured; lookback: the last buckets are computed again each time';
+COMMENT ON COLUMN aggjobs.rollups.exact IS 'does the live view equal the query on the raw rows, but for what is frozen? false with lookback';
 COMMENT ON COLUMN aggjobs.rollups.frozen_before IS 'buckets before are kept as they are: their raw rows were retired';
+COMMENT ON COLUMN aggjobs.rollups.late_rows IS 'rows that were written before frozen_before after it was set, and are not in the rollup';
+COMMENT ON COLUMN aggjobs.rollups.problem IS
+	'what is amiss with the capture of the source, so that all is computed from raw rows; NULL: nothing';
 COMMENT ON COLUMN aggjobs.rollups.target IS 'table it fills';
+COMMENT ON COLUMN aggjobs.rollups.live_view IS 'view that equals the query on the raw rows in every snapshot';
 COMMENT ON COLUMN aggjobs.rollups.source_rollup IS 'rollup that fills the source';
 COMMENT ON COLUMN aggjobs.rollups.time_zone IS 'zone of its days, weeks and months';
 
@@ -327,7 +334,20 @@ SELECT 'freshness',
        CASE WHEN count(*) = 0 THEN 'all rollups that have been computed are up to date'
             ELSE 'not computed for two buckets: ' || pg_catalog.string_agg(r.rollup_name, ', ' ORDER BY r.rollup_name) END
 FROM aggjobs.rollup r JOIN aggjobs.rollup_state t USING (rollup_name)
-WHERE t.horizon < pg_catalog.clock_timestamp() - 2 * ('1 ' || r.unit)::interval - interval '3 hours';
+WHERE t.horizon < pg_catalog.clock_timestamp() - interval '3 hours'
+                  - 2 * coalesce(r.bucket_width,
+                                 CASE r.bucket_unit WHEN 'quarter' THEN interval '3 months'
+                                                    WHEN 'millennium' THEN interval '1000 years'
+                                                    ELSE ('1 ' || r.bucket_unit)::interval END,
+                                 interval '1 day')
+UNION ALL
+SELECT 'capture',
+       CASE WHEN count(*) = 0 THEN 'ok' ELSE 'failing' END,
+       CASE WHEN count(*) = 0 THEN 'changes of all sources of rollups are captured'
+            ELSE 'changes are not captured, and live views read raw rows: '
+                 || pg_catalog.string_agg(t.rollup_name || ' (' || t.problem || ')', ', ' ORDER BY t.rollup_name) END
+FROM aggjobs.rollup_state t
+WHERE t.problem IS NOT NULL;
 COMMENT ON VIEW aggjobs.health IS 'how things stand, one row per question';
 COMMENT ON COLUMN aggjobs.health.check_name IS 'what was looked at';
 COMMENT ON COLUMN aggjobs.health.state IS 'ok, degraded or failing';

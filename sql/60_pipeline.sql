@@ -182,102 +182,171 @@ CREATE FUNCTION aggjobs.milliseconds(duration interval) RETURNS numeric
 	RETURN round(extract(epoch FROM duration) * 1000, 3);
 COMMENT ON FUNCTION aggjobs.milliseconds(interval) IS 'milliseconds in a duration, exact to the microsecond';
 
--- ---------------------------------------------------------- rollup targets
+-- ----------------------------------------------------------------- rollups
+
+DO $do$
+BEGIN
+	-- As below for aggjobs_create_job: no namesake must be called instead.
+	IF (SELECT count(*) FROM pg_catalog.pg_proc AS p
+	    JOIN pg_catalog.pg_extension AS e ON e.extnamespace = p.pronamespace
+	    WHERE p.proname = 'aggjobs_create_rollup' AND e.extname = 'pg_aggjobs') <> 1 THEN
+		RAISE EXCEPTION 'there is another function aggjobs_create_rollup in the schema of the extension'
+			USING ERRCODE = 'duplicate_function',
+			      HINT = 'Drop it, or create the extension in another schema.';
+	END IF;
+END
+$do$;
 
 /*
- * Generated columns stand last in every target: the query of a rollup gives
- * the columns before them, in order.  Ratios are generated from the sums next
- * to them, so at every level they are ratios of sums, and never an average
- * of averages.
+ * Ratios are computed from sums at every level, so they are ratios of sums,
+ * and never an average of averages.
+ *
+ * The join to prices is for spans without a cost only: for the others the
+ * key of the hash join is NULL, and the join passes them without a look.
  */
-CREATE TABLE aggjobs.hourly_analytics (
-	bucket          timestamptz NOT NULL,
-	workspace_id    text,
-	user_id         text,
-	entity_type     text,
-	entity_id       text,
-	executions      bigint NOT NULL,
-	successes       bigint NOT NULL,
-	failures        bigint NOT NULL,
-	running         bigint NOT NULL,
-	input_tokens    bigint NOT NULL,
-	output_tokens   bigint NOT NULL,
-	cost_usd        numeric NOT NULL,
-	credits         numeric NOT NULL,
-	duration_sum_ms numeric NOT NULL,
-	duration_count  bigint NOT NULL,
-	min_duration_ms numeric,
-	max_duration_ms numeric,
-	total_tokens    bigint NOT NULL GENERATED ALWAYS AS (input_tokens + output_tokens) STORED,
-	avg_duration_ms numeric GENERATED ALWAYS AS (round(duration_sum_ms / nullif(duration_count, 0), 3)) STORED,
-	success_rate    numeric GENERATED ALWAYS AS
-	                (round(successes::numeric / nullif(successes + failures, 0), 6)) STORED,
-	CONSTRAINT hourly_analytics_key
-		UNIQUE NULLS NOT DISTINCT (bucket, workspace_id, user_id, entity_type, entity_id)
-);
+SELECT @extschema@.aggjobs_create_rollup('hourly_analytics', $q$
+SELECT date_trunc('hour', s.started_at, 'UTC') AS bucket,
+       s.workspace_id,
+       s.user_id,
+       s.entity_type,
+       s.entity_id,
+       count(*) FILTER (WHERE aggjobs.is_run(s.span_type)) AS executions,
+       count(*) FILTER (WHERE aggjobs.is_run(s.span_type) AND aggjobs.is_success(s.status)) AS successes,
+       count(*) FILTER (WHERE aggjobs.is_run(s.span_type) AND aggjobs.is_failure(s.status)) AS failures,
+       count(*) FILTER (WHERE aggjobs.is_run(s.span_type) AND aggjobs.is_running(s.status)) AS running,
+       coalesce(sum(s.input_tokens), 0)::bigint AS input_tokens,
+       coalesce(sum(s.output_tokens), 0)::bigint AS output_tokens,
+       coalesce(sum(coalesce(s.cost_usd, coalesce(s.input_tokens, 0) * p.input_price
+                                         + coalesce(s.output_tokens, 0) * p.output_price)), 0) AS cost_usd,
+       coalesce(sum(s.credits), 0) AS credits,
+       coalesce(aggjobs.milliseconds(sum(aggjobs.span_duration(s.started_at, s.ended_at))
+                FILTER (WHERE aggjobs.is_run(s.span_type))), 0) AS duration_sum_ms,
+       count(s.ended_at) FILTER (WHERE aggjobs.is_run(s.span_type)) AS duration_count,
+       aggjobs.milliseconds(min(aggjobs.span_duration(s.started_at, s.ended_at))
+                FILTER (WHERE aggjobs.is_run(s.span_type))) AS min_duration_ms,
+       aggjobs.milliseconds(max(aggjobs.span_duration(s.started_at, s.ended_at))
+                FILTER (WHERE aggjobs.is_run(s.span_type))) AS max_duration_ms,
+       (coalesce(sum(s.input_tokens), 0) + coalesce(sum(s.output_tokens), 0))::bigint AS total_tokens,
+       round(aggjobs.milliseconds(sum(aggjobs.span_duration(s.started_at, s.ended_at))
+                FILTER (WHERE aggjobs.is_run(s.span_type)))
+             / nullif(count(s.ended_at) FILTER (WHERE aggjobs.is_run(s.span_type)), 0), 3) AS avg_duration_ms,
+       round((count(*) FILTER (WHERE aggjobs.is_run(s.span_type) AND aggjobs.is_success(s.status)))::numeric
+             / nullif(count(*) FILTER (WHERE aggjobs.is_run(s.span_type) AND aggjobs.is_success(s.status))
+                      + count(*) FILTER (WHERE aggjobs.is_run(s.span_type) AND aggjobs.is_failure(s.status)), 0),
+             6) AS success_rate
+FROM aggjobs.execution_spans AS s
+LEFT JOIN aggjobs.model_prices AS p
+       ON p.model = CASE WHEN s.cost_usd IS NULL THEN s.model END
+      AND p.provider = s.provider
+      AND p.valid_from <= s.started_at
+      AND p.valid_to > s.started_at
+GROUP BY 1, 2, 3, 4, 5
+$q$, schedule => NULL, schema => 'aggjobs');
 
--- The coarser levels are the same table with a wider bucket.
-CREATE TABLE aggjobs.daily_analytics (
-	LIKE aggjobs.hourly_analytics INCLUDING GENERATED,
-	CONSTRAINT daily_analytics_key
-		UNIQUE NULLS NOT DISTINCT (bucket, workspace_id, user_id, entity_type, entity_id)
-);
-CREATE TABLE aggjobs.weekly_analytics (
-	LIKE aggjobs.hourly_analytics INCLUDING GENERATED,
-	CONSTRAINT weekly_analytics_key
-		UNIQUE NULLS NOT DISTINCT (bucket, workspace_id, user_id, entity_type, entity_id)
-);
-CREATE TABLE aggjobs.monthly_analytics (
-	LIKE aggjobs.hourly_analytics INCLUDING GENERATED,
-	CONSTRAINT monthly_analytics_key
-		UNIQUE NULLS NOT DISTINCT (bucket, workspace_id, user_id, entity_type, entity_id)
-);
+SELECT @extschema@.aggjobs_create_rollup('model_usage_stats', $q$
+SELECT date_trunc('day', s.started_at, 'UTC') AS bucket,
+       s.provider,
+       s.model,
+       count(*) AS calls,
+       count(*) FILTER (WHERE aggjobs.is_success(s.status)) AS successes,
+       count(*) FILTER (WHERE aggjobs.is_failure(s.status)) AS failures,
+       coalesce(sum(s.input_tokens), 0)::bigint AS input_tokens,
+       coalesce(sum(s.output_tokens), 0)::bigint AS output_tokens,
+       coalesce(sum(coalesce(s.cost_usd, coalesce(s.input_tokens, 0) * p.input_price
+                                         + coalesce(s.output_tokens, 0) * p.output_price)), 0) AS cost_usd,
+       count(*) FILTER (WHERE s.cost_usd IS NULL AND p.input_price IS NULL
+                          AND (s.input_tokens > 0 OR s.output_tokens > 0)) AS unpriced_calls,
+       coalesce(sum(s.credits), 0) AS credits,
+       coalesce(aggjobs.milliseconds(sum(aggjobs.span_duration(s.started_at, s.ended_at))), 0) AS duration_sum_ms,
+       count(s.ended_at) AS duration_count,
+       aggjobs.milliseconds(min(aggjobs.span_duration(s.started_at, s.ended_at))) AS min_duration_ms,
+       aggjobs.milliseconds(max(aggjobs.span_duration(s.started_at, s.ended_at))) AS max_duration_ms,
+       (coalesce(sum(s.input_tokens), 0) + coalesce(sum(s.output_tokens), 0))::bigint AS total_tokens,
+       round(aggjobs.milliseconds(sum(aggjobs.span_duration(s.started_at, s.ended_at)))
+             / nullif(count(s.ended_at), 0), 3) AS avg_duration_ms,
+       round((count(*) FILTER (WHERE aggjobs.is_success(s.status)))::numeric
+             / nullif(count(*) FILTER (WHERE aggjobs.is_success(s.status))
+                      + count(*) FILTER (WHERE aggjobs.is_failure(s.status)), 0), 6) AS success_rate
+FROM aggjobs.execution_spans AS s
+LEFT JOIN aggjobs.model_prices AS p
+       ON p.model = CASE WHEN s.cost_usd IS NULL THEN s.model END
+      AND p.provider = s.provider
+      AND p.valid_from <= s.started_at
+      AND p.valid_to > s.started_at
+WHERE s.span_type = 'model_call'
+GROUP BY 1, 2, 3
+$q$, schedule => NULL, schema => 'aggjobs');
 
-CREATE TABLE aggjobs.model_usage_stats (
-	bucket          timestamptz NOT NULL,
-	provider        text,
-	model           text,
-	calls           bigint NOT NULL,
-	successes       bigint NOT NULL,
-	failures        bigint NOT NULL,
-	input_tokens    bigint NOT NULL,
-	output_tokens   bigint NOT NULL,
-	cost_usd        numeric NOT NULL,
-	unpriced_calls  bigint NOT NULL,
-	credits         numeric NOT NULL,
-	duration_sum_ms numeric NOT NULL,
-	duration_count  bigint NOT NULL,
-	min_duration_ms numeric,
-	max_duration_ms numeric,
-	total_tokens    bigint NOT NULL GENERATED ALWAYS AS (input_tokens + output_tokens) STORED,
-	avg_duration_ms numeric GENERATED ALWAYS AS (round(duration_sum_ms / nullif(duration_count, 0), 3)) STORED,
-	success_rate    numeric GENERATED ALWAYS AS
-	                (round(successes::numeric / nullif(successes + failures, 0), 6)) STORED,
-	CONSTRAINT model_usage_stats_key UNIQUE NULLS NOT DISTINCT (bucket, provider, model)
-);
+SELECT @extschema@.aggjobs_create_rollup('credit_consumption_hourly', $q$
+SELECT date_trunc('hour', s.started_at, 'UTC') AS bucket,
+       s.workspace_id,
+       s.user_id,
+       s.entity_type,
+       count(*) AS spans,
+       count(*) FILTER (WHERE s.credits <> 0) AS credit_spans,
+       coalesce(sum(s.credits), 0) AS credits,
+       coalesce(sum(coalesce(s.cost_usd, coalesce(s.input_tokens, 0) * p.input_price
+                                         + coalesce(s.output_tokens, 0) * p.output_price)), 0) AS cost_usd
+FROM aggjobs.execution_spans AS s
+LEFT JOIN aggjobs.model_prices AS p
+       ON p.model = CASE WHEN s.cost_usd IS NULL THEN s.model END
+      AND p.provider = s.provider
+      AND p.valid_from <= s.started_at
+      AND p.valid_to > s.started_at
+GROUP BY 1, 2, 3, 4
+$q$, schedule => NULL, schema => 'aggjobs');
 
-CREATE TABLE aggjobs.user_activity_hourly (
-	bucket         timestamptz NOT NULL,
-	workspace_id   text,
-	user_id        text,
-	event_type     text NOT NULL,
-	events         bigint NOT NULL,
-	first_event_at timestamptz NOT NULL,
-	last_event_at  timestamptz NOT NULL,
-	CONSTRAINT user_activity_hourly_key UNIQUE NULLS NOT DISTINCT (bucket, workspace_id, user_id, event_type)
-);
+SELECT @extschema@.aggjobs_create_rollup('user_activity_hourly', $q$
+SELECT date_trunc('hour', e.occurred_at, 'UTC') AS bucket,
+       e.workspace_id,
+       e.user_id,
+       e.event_type,
+       count(*) AS events,
+       min(e.occurred_at) AS first_event_at,
+       max(e.occurred_at) AS last_event_at
+FROM aggjobs.user_activity_events AS e
+GROUP BY 1, 2, 3, 4
+$q$, schedule => NULL, schema => 'aggjobs');
 
-CREATE TABLE aggjobs.credit_consumption_hourly (
-	bucket       timestamptz NOT NULL,
-	workspace_id text,
-	user_id      text,
-	entity_type  text,
-	spans        bigint NOT NULL,
-	credit_spans bigint NOT NULL,
-	credits      numeric NOT NULL,
-	cost_usd     numeric NOT NULL,
-	CONSTRAINT credit_consumption_hourly_key UNIQUE NULLS NOT DISTINCT (bucket, workspace_id, user_id, entity_type)
-);
+-- Each coarser level is the same sum over the level below it.
+DO $do$
+DECLARE
+	level record;
+BEGIN
+	FOR level IN
+		SELECT l.unit, l.name, l.source
+		FROM (VALUES (1, 'day',   'daily_analytics',   'hourly_analytics'),
+		             (2, 'week',  'weekly_analytics',  'daily_analytics'),
+		             (3, 'month', 'monthly_analytics', 'daily_analytics')) AS l (place, unit, name, source)
+		ORDER BY l.place
+	LOOP
+		PERFORM @extschema@.aggjobs_create_rollup(level.name, format($q$
+SELECT date_trunc(%L, a.bucket, 'UTC') AS bucket,
+       a.workspace_id,
+       a.user_id,
+       a.entity_type,
+       a.entity_id,
+       sum(a.executions)::bigint AS executions,
+       sum(a.successes)::bigint AS successes,
+       sum(a.failures)::bigint AS failures,
+       sum(a.running)::bigint AS running,
+       sum(a.input_tokens)::bigint AS input_tokens,
+       sum(a.output_tokens)::bigint AS output_tokens,
+       sum(a.cost_usd) AS cost_usd,
+       sum(a.credits) AS credits,
+       sum(a.duration_sum_ms) AS duration_sum_ms,
+       sum(a.duration_count)::bigint AS duration_count,
+       min(a.min_duration_ms) AS min_duration_ms,
+       max(a.max_duration_ms) AS max_duration_ms,
+       (sum(a.input_tokens) + sum(a.output_tokens))::bigint AS total_tokens,
+       round(sum(a.duration_sum_ms) / nullif(sum(a.duration_count), 0), 3) AS avg_duration_ms,
+       round(sum(a.successes) / nullif(sum(a.successes) + sum(a.failures), 0), 6) AS success_rate
+FROM aggjobs.%I AS a
+GROUP BY 1, 2, 3, 4, 5
+$q$, level.unit, level.source), schedule => NULL, schema => 'aggjobs');
+	END LOOP;
+END
+$do$;
 
 COMMENT ON TABLE aggjobs.hourly_analytics IS
 	'executions, tokens, cost, credits and durations by workspace, user, entity and hour (UTC); from execution_spans';
@@ -314,7 +383,7 @@ BEGIN
 			('calls',           'model calls that started in the bucket'),
 			('successes',       'of these, how many have a status of success (aggjobs.is_success)'),
 			('failures',        'of these, how many have a status of failure (aggjobs.is_failure)'),
-			('running',         'of these, how many had not ended when the bucket was computed (aggjobs.is_running)'),
+			('running',         'of these, how many have not ended (aggjobs.is_running)'),
 			('input_tokens',    'input tokens of all spans of the group'),
 			('output_tokens',   'output tokens of all spans of the group'),
 			('total_tokens',    'input_tokens + output_tokens'),
@@ -334,203 +403,12 @@ BEGIN
 			('last_event_at',   'latest event of the group')
 		) AS w (attname, meaning)
 		JOIN pg_catalog.pg_attribute AS a ON a.attname = w.attname
-		WHERE a.attrelid IN (
-			'aggjobs.hourly_analytics'::regclass, 'aggjobs.daily_analytics'::regclass,
-			'aggjobs.weekly_analytics'::regclass, 'aggjobs.monthly_analytics'::regclass,
-			'aggjobs.model_usage_stats'::regclass, 'aggjobs.user_activity_hourly'::regclass,
-			'aggjobs.credit_consumption_hourly'::regclass)
+		WHERE a.attrelid IN (SELECT r.target FROM aggjobs.rollup AS r UNION ALL SELECT r.live FROM aggjobs.rollup AS r)
 	LOOP
 		EXECUTE format('COMMENT ON COLUMN %s.%I IS %L', col.target, col.attname, col.meaning);
 	END LOOP;
 END
 $do$;
-
--- ----------------------------------------------------------------- rollups
-
-/*
- * The join to prices is for spans without a cost only: for the others the
- * key of the hash join is NULL, and the join passes them without a look.
- */
-INSERT INTO aggjobs.rollup (rollup_name, target, source, time_column, unit, query, builtin) VALUES
-('hourly_analytics', 'aggjobs.hourly_analytics', 'aggjobs.execution_spans', 'started_at', 'hour', $q$
-SELECT date_trunc('hour', s.started_at, 'UTC') AS bucket,
-       s.workspace_id,
-       s.user_id,
-       s.entity_type,
-       s.entity_id,
-       count(*) FILTER (WHERE aggjobs.is_run(s.span_type)) AS executions,
-       count(*) FILTER (WHERE aggjobs.is_run(s.span_type) AND aggjobs.is_success(s.status)) AS successes,
-       count(*) FILTER (WHERE aggjobs.is_run(s.span_type) AND aggjobs.is_failure(s.status)) AS failures,
-       count(*) FILTER (WHERE aggjobs.is_run(s.span_type) AND aggjobs.is_running(s.status)) AS running,
-       coalesce(sum(s.input_tokens), 0)::bigint AS input_tokens,
-       coalesce(sum(s.output_tokens), 0)::bigint AS output_tokens,
-       coalesce(sum(coalesce(s.cost_usd, coalesce(s.input_tokens, 0) * p.input_price
-                                         + coalesce(s.output_tokens, 0) * p.output_price)), 0) AS cost_usd,
-       coalesce(sum(s.credits), 0) AS credits,
-       coalesce(aggjobs.milliseconds(sum(aggjobs.span_duration(s.started_at, s.ended_at))
-                FILTER (WHERE aggjobs.is_run(s.span_type))), 0) AS duration_sum_ms,
-       count(s.ended_at) FILTER (WHERE aggjobs.is_run(s.span_type)) AS duration_count,
-       aggjobs.milliseconds(min(aggjobs.span_duration(s.started_at, s.ended_at))
-                FILTER (WHERE aggjobs.is_run(s.span_type))) AS min_duration_ms,
-       aggjobs.milliseconds(max(aggjobs.span_duration(s.started_at, s.ended_at))
-                FILTER (WHERE aggjobs.is_run(s.span_type))) AS max_duration_ms
-FROM aggjobs.execution_spans AS s
-LEFT JOIN aggjobs.model_prices AS p
-       ON p.model = CASE WHEN s.cost_usd IS NULL THEN s.model END
-      AND p.provider = s.provider
-      AND p.valid_from <= s.started_at
-      AND p.valid_to > s.started_at
-WHERE s.started_at >= $1
-  AND s.started_at < $2
-GROUP BY 1, 2, 3, 4, 5
-$q$, true),
-
-('model_usage_stats', 'aggjobs.model_usage_stats', 'aggjobs.execution_spans', 'started_at', 'day', $q$
-SELECT date_trunc('day', s.started_at, 'UTC') AS bucket,
-       s.provider,
-       s.model,
-       count(*) AS calls,
-       count(*) FILTER (WHERE aggjobs.is_success(s.status)) AS successes,
-       count(*) FILTER (WHERE aggjobs.is_failure(s.status)) AS failures,
-       coalesce(sum(s.input_tokens), 0)::bigint AS input_tokens,
-       coalesce(sum(s.output_tokens), 0)::bigint AS output_tokens,
-       coalesce(sum(coalesce(s.cost_usd, coalesce(s.input_tokens, 0) * p.input_price
-                                         + coalesce(s.output_tokens, 0) * p.output_price)), 0) AS cost_usd,
-       count(*) FILTER (WHERE s.cost_usd IS NULL AND p.input_price IS NULL
-                          AND (s.input_tokens > 0 OR s.output_tokens > 0)) AS unpriced_calls,
-       coalesce(sum(s.credits), 0) AS credits,
-       coalesce(aggjobs.milliseconds(sum(aggjobs.span_duration(s.started_at, s.ended_at))), 0) AS duration_sum_ms,
-       count(s.ended_at) AS duration_count,
-       aggjobs.milliseconds(min(aggjobs.span_duration(s.started_at, s.ended_at))) AS min_duration_ms,
-       aggjobs.milliseconds(max(aggjobs.span_duration(s.started_at, s.ended_at))) AS max_duration_ms
-FROM aggjobs.execution_spans AS s
-LEFT JOIN aggjobs.model_prices AS p
-       ON p.model = CASE WHEN s.cost_usd IS NULL THEN s.model END
-      AND p.provider = s.provider
-      AND p.valid_from <= s.started_at
-      AND p.valid_to > s.started_at
-WHERE s.started_at >= $1
-  AND s.started_at < $2
-  AND s.span_type = 'model_call'
-GROUP BY 1, 2, 3
-$q$, true),
-
-('credit_consumption_hourly', 'aggjobs.credit_consumption_hourly', 'aggjobs.execution_spans', 'started_at', 'hour', $q$
-SELECT date_trunc('hour', s.started_at, 'UTC') AS bucket,
-       s.workspace_id,
-       s.user_id,
-       s.entity_type,
-       count(*) AS spans,
-       count(*) FILTER (WHERE s.credits <> 0) AS credit_spans,
-       coalesce(sum(s.credits), 0) AS credits,
-       coalesce(sum(coalesce(s.cost_usd, coalesce(s.input_tokens, 0) * p.input_price
-                                         + coalesce(s.output_tokens, 0) * p.output_price)), 0) AS cost_usd
-FROM aggjobs.execution_spans AS s
-LEFT JOIN aggjobs.model_prices AS p
-       ON p.model = CASE WHEN s.cost_usd IS NULL THEN s.model END
-      AND p.provider = s.provider
-      AND p.valid_from <= s.started_at
-      AND p.valid_to > s.started_at
-WHERE s.started_at >= $1
-  AND s.started_at < $2
-GROUP BY 1, 2, 3, 4
-$q$, true),
-
-('user_activity_hourly', 'aggjobs.user_activity_hourly', 'aggjobs.user_activity_events', 'occurred_at', 'hour', $q$
-SELECT date_trunc('hour', e.occurred_at, 'UTC') AS bucket,
-       e.workspace_id,
-       e.user_id,
-       e.event_type,
-       count(*) AS events,
-       min(e.occurred_at) AS first_event_at,
-       max(e.occurred_at) AS last_event_at
-FROM aggjobs.user_activity_events AS e
-WHERE e.occurred_at >= $1
-  AND e.occurred_at < $2
-GROUP BY 1, 2, 3, 4
-$q$, true);
-
--- Each coarser level is the same sum over the level below it.
-INSERT INTO aggjobs.rollup (rollup_name, target, source, source_rollup, time_column, unit, query, builtin)
-SELECT 'daily_analytics', 'aggjobs.daily_analytics', r.target, r.rollup_id, 'bucket', 'day', $q$
-SELECT date_trunc('day', h.bucket, 'UTC') AS bucket,
-       h.workspace_id,
-       h.user_id,
-       h.entity_type,
-       h.entity_id,
-       sum(h.executions)::bigint AS executions,
-       sum(h.successes)::bigint AS successes,
-       sum(h.failures)::bigint AS failures,
-       sum(h.running)::bigint AS running,
-       sum(h.input_tokens)::bigint AS input_tokens,
-       sum(h.output_tokens)::bigint AS output_tokens,
-       sum(h.cost_usd) AS cost_usd,
-       sum(h.credits) AS credits,
-       sum(h.duration_sum_ms) AS duration_sum_ms,
-       sum(h.duration_count)::bigint AS duration_count,
-       min(h.min_duration_ms) AS min_duration_ms,
-       max(h.max_duration_ms) AS max_duration_ms
-FROM aggjobs.hourly_analytics AS h
-WHERE h.bucket >= $1
-  AND h.bucket < $2
-GROUP BY 1, 2, 3, 4, 5
-$q$, true
-FROM aggjobs.rollup AS r
-WHERE r.rollup_name = 'hourly_analytics';
-
-INSERT INTO aggjobs.rollup (rollup_name, target, source, source_rollup, time_column, unit, query, builtin)
-SELECT v.unit || 'ly_analytics', ('aggjobs.' || v.unit || 'ly_analytics')::regclass, r.target, r.rollup_id,
-       'bucket', v.unit, replace($q$
-SELECT date_trunc('UNIT', d.bucket, 'UTC') AS bucket,
-       d.workspace_id,
-       d.user_id,
-       d.entity_type,
-       d.entity_id,
-       sum(d.executions)::bigint AS executions,
-       sum(d.successes)::bigint AS successes,
-       sum(d.failures)::bigint AS failures,
-       sum(d.running)::bigint AS running,
-       sum(d.input_tokens)::bigint AS input_tokens,
-       sum(d.output_tokens)::bigint AS output_tokens,
-       sum(d.cost_usd) AS cost_usd,
-       sum(d.credits) AS credits,
-       sum(d.duration_sum_ms) AS duration_sum_ms,
-       sum(d.duration_count)::bigint AS duration_count,
-       min(d.min_duration_ms) AS min_duration_ms,
-       max(d.max_duration_ms) AS max_duration_ms
-FROM aggjobs.daily_analytics AS d
-WHERE d.bucket >= $1
-  AND d.bucket < $2
-GROUP BY 1, 2, 3, 4, 5
-$q$, 'UNIT', v.unit), true
-FROM (VALUES ('week'), ('month')) AS v (unit)
-JOIN aggjobs.rollup AS r ON r.rollup_name = 'daily_analytics';
-
--- ----------------------------------------------------------------- capture
-
-/*
- * ALWAYS: rows that arrive by logical replication, or in a session with
- * session_replication_role = replica, change the figures like any other.
- */
-CREATE TRIGGER execution_spans_capture
-	AFTER INSERT OR UPDATE OR DELETE ON aggjobs.execution_spans
-	FOR EACH ROW EXECUTE FUNCTION aggjobs.capture_row('started_at');
-CREATE TRIGGER execution_spans_capture_truncate
-	AFTER TRUNCATE ON aggjobs.execution_spans
-	FOR EACH STATEMENT EXECUTE FUNCTION aggjobs.capture_truncate();
-ALTER TABLE aggjobs.execution_spans
-	ENABLE ALWAYS TRIGGER execution_spans_capture,
-	ENABLE ALWAYS TRIGGER execution_spans_capture_truncate;
-
-CREATE TRIGGER user_activity_events_capture
-	AFTER INSERT OR UPDATE OR DELETE ON aggjobs.user_activity_events
-	FOR EACH ROW EXECUTE FUNCTION aggjobs.capture_row('occurred_at');
-CREATE TRIGGER user_activity_events_capture_truncate
-	AFTER TRUNCATE ON aggjobs.user_activity_events
-	FOR EACH STATEMENT EXECUTE FUNCTION aggjobs.capture_truncate();
-ALTER TABLE aggjobs.user_activity_events
-	ENABLE ALWAYS TRIGGER user_activity_events_capture,
-	ENABLE ALWAYS TRIGGER user_activity_events_capture_truncate;
 
 -- ------------------------------------------------------ materialized views
 
@@ -817,6 +695,8 @@ DECLARE
 	-- In the order of removal: what depends on others goes first.
 	relations CONSTANT text[] := ARRAY[
 		'recent_activity_summary', 'mv_daily_user_metrics', 'mv_hourly_execution_stats', 'mv_workspace_summary',
+		'monthly_analytics_live', 'weekly_analytics_live', 'daily_analytics_live', 'hourly_analytics_live',
+		'model_usage_stats_live', 'user_activity_hourly_live', 'credit_consumption_hourly_live',
 		'monthly_analytics', 'weekly_analytics', 'daily_analytics', 'hourly_analytics',
 		'model_usage_stats', 'user_activity_hourly', 'credit_consumption_hourly',
 		'model_prices', 'model_pricing', 'user_activity_events', 'execution_spans'];
@@ -887,7 +767,6 @@ BEGIN
 
 	WITH gone AS (DELETE FROM aggjobs.rollup AS r WHERE r.builtin RETURNING r.rollup_id, r.rollup_name)
 	SELECT array_agg(g.rollup_name ORDER BY g.rollup_id) INTO rollups FROM gone AS g;
-	DELETE FROM aggjobs.change AS c WHERE c.source = ANY (classes);
 	-- Also those whose value a user has changed: they speak of tables that go.
 	DELETE FROM aggjobs.setting AS s
 	USING pg_catalog.pg_class AS c

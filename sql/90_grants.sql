@@ -69,10 +69,10 @@ BEGIN
 	FOR routine IN SELECT p.oid
 	               FROM pg_catalog.pg_proc p
 	               WHERE p.pronamespace = 'aggjobs'::regnamespace
-	                     AND p.proname IN ('capture_row', 'capture_truncate', 'installed', 'scheduler_state', 'worker_slots')
+	                     AND p.proname IN ('installed', 'scheduler_state', 'worker_slots', 'on_ddl', 'on_detach', 'on_rewrite', 'index_handler')
 	                  OR p.pronamespace = (SELECT e.extnamespace FROM pg_catalog.pg_extension e
 	                                          WHERE e.extname = 'pg_aggjobs')
-	                     AND p.proname LIKE 'aggjobs\_%'
+	                     AND p.proname LIKE 'aggjobs\_%' AND p.proname <> 'aggjobs_bucket'
 	LOOP
 		EXECUTE pg_catalog.format('REVOKE ALL ON ROUTINE %s FROM PUBLIC', routine);
 	END LOOP;
@@ -99,6 +99,12 @@ SELECT pg_catalog.pg_extension_config_dump('aggjobs.job_state',
 	'WHERE job_id IN (SELECT job_id FROM aggjobs.job WHERE NOT builtin)');
 SELECT pg_catalog.pg_extension_config_dump('aggjobs.rollup', 'WHERE NOT builtin');
 SELECT pg_catalog.pg_extension_config_dump('aggjobs.rollup_state', '');
+SELECT pg_catalog.pg_extension_config_dump('aggjobs.rollup_rollup_id_seq', '');
+SELECT pg_catalog.pg_extension_config_dump('aggjobs.source',
+	'WHERE source NOT IN (SELECT r.source FROM aggjobs.rollup r WHERE r.builtin)');
+SELECT pg_catalog.pg_extension_config_dump('aggjobs.source_part',
+	'WHERE source NOT IN (SELECT r.source FROM aggjobs.rollup r WHERE r.builtin)');
+SELECT pg_catalog.pg_extension_config_dump('aggjobs.change', '');
 SELECT pg_catalog.pg_extension_config_dump('aggjobs.stale', '');
 
 SELECT aggjobs.installed();

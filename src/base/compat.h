@@ -87,6 +87,15 @@
 	PortalRun((portal), FETCH_ALL, true, true, (dest), (dest), (qc))
 #endif
 
+/* 16 lets flattened expressions be marked as nullable by outer joins. */
+#if PG_VERSION_NUM >= 160000
+#define aj_flatten_join_aliases(query, node) \
+	flatten_join_alias_vars(NULL, (query), (node))
+#else
+#define aj_flatten_join_aliases(query, node) \
+	flatten_join_alias_vars((query), (node))
+#endif
+
 /* 17 put the password and login checks of a background worker behind flags. */
 #define AJ_WORKER_CONNECT_FLAGS 0
 

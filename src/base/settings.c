@@ -28,11 +28,18 @@ int aj_keep_failures = 500;
 int aj_keep_successes = 100;
 int aj_log_lines = 1000;
 int aj_max_databases = 1000;
+int aj_max_sources = 1024;
 int aj_max_workers = 8;
 int aj_rescan_interval = 600;
 int aj_worker_idle = 5000;
 int aj_worker_max_memory = 64 * 1024;
 int aj_worker_max_runs = 1000;
+
+#ifdef AGGJOBS_TESTING
+bool aj_gate_enabled = true;
+int aj_test_cell_width = 60000;
+int aj_test_commit_delay = 0;
+#endif
 
 typedef struct BoolSetting
 {
@@ -54,6 +61,10 @@ typedef struct IntSetting
 } IntSetting;
 
 static const BoolSetting bool_settings[] = {
+#ifdef AGGJOBS_TESTING
+	{"aggjobs.gate", "Lets refreshes wait for writers that are committing.",
+	 &aj_gate_enabled, PGC_SUSET},
+#endif
 	{"aggjobs.allow_superuser_jobs",
 	 "Allows jobs that are owned by superusers to run.",
 	 &aj_allow_superuser_jobs, PGC_SIGHUP},
@@ -63,6 +74,14 @@ static const BoolSetting bool_settings[] = {
 };
 
 static const IntSetting int_settings[] = {
+#ifdef AGGJOBS_TESTING
+	{"aggjobs.test_cell_width",
+	 "Width of the pieces of time in which writes are noted.",
+	 &aj_test_cell_width, 1, 3600000, PGC_SUSET, GUC_UNIT_MS},
+	{"aggjobs.test_commit_delay",
+	 "Time that a writer waits between its look at the horizon and its commit.",
+	 &aj_test_commit_delay, 0, 10000, PGC_USERSET, GUC_UNIT_MS},
+#endif
 	{"aggjobs.cancel_grace",
 	 "Time between asking a run to stop and ending its worker.",
 	 &aj_cancel_grace, 100, INT_MAX, PGC_SIGHUP, GUC_UNIT_MS},
@@ -82,6 +101,9 @@ static const IntSetting int_settings[] = {
 	 &aj_log_lines, 0, 100000, PGC_SIGHUP, 0},
 	{"aggjobs.max_databases", "Number of databases in which jobs can run.",
 	 &aj_max_databases, 1, 10000, PGC_POSTMASTER, 0},
+	{"aggjobs.max_sources",
+	 "Number of tables, over all databases, whose horizon writers can look up.",
+	 &aj_max_sources, 16, 1000000, PGC_POSTMASTER, 0},
 	{"aggjobs.max_workers",
 	 "Number of runs of one database that may go on at once.", &aj_max_workers,
 	 1, 1024, PGC_SIGHUP, 0},

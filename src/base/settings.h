@@ -16,11 +16,18 @@ extern int aj_keep_failures;
 extern int aj_keep_successes;
 extern int aj_log_lines;
 extern int aj_max_databases;
+extern int aj_max_sources;
 extern int aj_max_workers;
 extern int aj_rescan_interval;
 extern int aj_worker_idle;
 extern int aj_worker_max_memory;
 extern int aj_worker_max_runs;
+
+#ifdef AGGJOBS_TESTING
+extern bool aj_gate_enabled;
+extern int aj_test_cell_width;
+extern int aj_test_commit_delay;
+#endif
 
 extern void aj_settings_define(void);
 

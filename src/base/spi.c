@@ -31,12 +31,15 @@
 #include "catalog/namespace.h"
 #include "catalog/pg_namespace.h"
 #include "executor/spi.h"
+#include "executor/tstoreReceiver.h"
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
 #include "utils/guc.h"
 #include "utils/hsearch.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
+#include "utils/plancache.h"
+#include "utils/queryenvironment.h"
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
 
@@ -225,6 +228,28 @@ aj_spi_read_latest(const char *sql, int nargs, const AjArg *args)
 }
 
 /*
+ * aj_spi_read
+ *		Run a reading literal in the active snapshot, which is that of the
+ *		query that called us.
+ */
+uint64
+aj_spi_read(const char *sql, int nargs, const AjArg *args)
+{
+	return execute(kept_plan(sql, nargs, args), nargs, args, true);
+}
+
+/* The same for a statement whose text is made at run time. */
+uint64
+aj_spi_read_once(const char *sql, int nargs, const AjArg *args)
+{
+	SPIPlanPtr plan = prepare(sql, nargs, args);
+	uint64 rows = execute(plan, nargs, args, true);
+
+	(void) SPI_freeplan(plan);
+	return rows;
+}
+
+/*
  * aj_spi_run_command
  *		Run one or more statements that a user wrote.  Returns the number of
  *		rows of the last one.
@@ -240,6 +265,61 @@ aj_spi_run_command(const char *sql)
 				 errmsg("could not execute command: %s",
 						SPI_result_code_string(result))));
 	return SPI_processed;
+}
+
+/*
+ * aj_spi_query_store
+ *		Run a query whose text is made at run time, in the active snapshot and
+ *		with a parallel plan where the server finds one good; returns its rows
+ *		as a tuplestore in the memory context "context", and what they are.
+ */
+Tuplestorestate *
+aj_spi_query_store(const char *sql, MemoryContext context, TupleDesc *desc)
+{
+	MemoryContext saved;
+	SPIPlanPtr plan = SPI_prepare_cursor(sql, 0, NULL, CURSOR_OPT_PARALLEL_OK);
+	SPIExecuteOptions options = {0};
+	Tuplestorestate *store;
+	CachedPlanSource *source;
+
+	if (plan == NULL)
+		elog(ERROR, "could not prepare query: %s",
+			 SPI_result_code_string(SPI_result));
+	source = linitial(SPI_plan_get_plan_sources(plan));
+	saved = MemoryContextSwitchTo(context);
+	*desc = CreateTupleDescCopy(source->resultDesc);
+	store = tuplestore_begin_heap(false, false, work_mem);
+	MemoryContextSwitchTo(saved);
+
+	options.read_only = true;
+	options.dest = CreateDestReceiver(DestTuplestore);
+	SetTuplestoreDestReceiverParams(options.dest, store, context, false, NULL,
+									NULL);
+	if (SPI_execute_plan_extended(plan, &options) < 0)
+		elog(ERROR, "could not execute query");
+	options.dest->rDestroy(options.dest);
+	(void) SPI_freeplan(plan);
+	return store;
+}
+
+/*
+ * aj_spi_offer_store
+ *		Let statements read a tuplestore by a name, until the close.
+ */
+void
+aj_spi_offer_store(const char *name, Tuplestorestate *store, TupleDesc desc)
+{
+	EphemeralNamedRelation relation =
+		palloc0(sizeof(EphemeralNamedRelationData));
+
+	relation->md.name = pstrdup(name);
+	relation->md.reliddesc = InvalidOid;
+	relation->md.tupdesc = desc;
+	relation->md.enrtype = ENR_NAMED_TUPLESTORE;
+	relation->md.enrtuples = (double) tuplestore_tuple_count(store);
+	relation->reldata = store;
+	if (SPI_register_relation(relation) != SPI_OK_REL_REGISTER)
+		elog(ERROR, "could not register relation \"%s\"", name);
 }
 
 /*

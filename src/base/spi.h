@@ -11,6 +11,7 @@
 #include "utils/builtins.h"
 #include "utils/jsonb.h"
 #include "utils/timestamp.h"
+#include "utils/tuplestore.h"
 
 /* Whose rights a statement runs with. */
 typedef enum AjRights
@@ -48,7 +49,14 @@ extern void aj_spi_close(AjSpi *spi);
 extern uint64 aj_spi_run(const char *sql, int nargs, const AjArg *args);
 extern uint64 aj_spi_run_once(const char *sql, int nargs, const AjArg *args);
 extern uint64 aj_spi_read_latest(const char *sql, int nargs, const AjArg *args);
+extern uint64 aj_spi_read(const char *sql, int nargs, const AjArg *args);
+extern uint64 aj_spi_read_once(const char *sql, int nargs, const AjArg *args);
 extern uint64 aj_spi_run_command(const char *sql);
+extern Tuplestorestate *aj_spi_query_store(const char *sql,
+										   MemoryContext context,
+										   TupleDesc *desc);
+extern void aj_spi_offer_store(const char *name, Tuplestorestate *store,
+							   TupleDesc desc);
 extern uint64 aj_catalog_run(const char *sql, int nargs, const AjArg *args);
 
 extern Datum aj_spi_datum(uint64 row, int column, bool *isnull);

@@ -1,20 +1,13 @@
 /*-------------------------------------------------------------------------
  *
  * rollup.c
- *	  aggjobs.rollup, change and stale: what is derived, and what is out of
- *	  date.
+ *	  aggjobs.rollup and rollup_state: what is derived, and how far it is.
  *
- * A transaction that writes a source appends a change row of its own, so
- * writers never wait for one another here.  A refresh first turns the change
- * rows of the source into stale rows of every rollup of it, in a short
- * transaction, and then works off the stale rows of its rollup.
+ * Every refresh of a rollup, and whoever moves its frozen line, holds the lock
+ * on its row in aggjobs.rollup until the end of the transaction; that of a
+ * child is taken before that of a parent.
  *
- * Locks: aj_rollup_lock() takes the row of a rollup until the end of the
- * transaction, so that one refresh at a time takes its stale rows.  Nothing
- * that writers do waits for that row.
- *
- * Every function needs a transaction and works with the rights of the
- * extension's owner; results live in the caller's memory context.
+ * State: the tables alone.  Runs with the rights of the extension's owner.
  *
  * Copyright (c) 2026, pg_aggjobs contributors
  *
@@ -28,71 +21,147 @@
 #include "base/errors.h"
 #include "base/spi.h"
 #include "catalog/rollup.h"
+#include "utils/array.h"
 
-#define ROLLUP_COLUMNS                                            \
-	"SELECT r.rollup_id, r.rollup_name, r.target::oid,"           \
-	" format('%I.%I', tn.nspname, t.relname), r.source::oid,"     \
-	" format('%I.%I', sn.nspname, s.relname),"                    \
-	" coalesce(r.source_rollup, 0), quote_ident(r.time_column),"  \
-	" r.unit, r.time_zone, r.query, st.horizon, st.frozen_before" \
-	" FROM aggjobs.rollup r"                                      \
-	" LEFT JOIN aggjobs.rollup_state st USING (rollup_name)"      \
-	" JOIN pg_class t ON t.oid = r.target"                        \
-	" JOIN pg_namespace tn ON tn.oid = t.relnamespace"            \
-	" JOIN pg_class s ON s.oid = r.source"                        \
+#define ROLLUP_COLUMNS                                                  \
+	"SELECT r.rollup_id, r.rollup_name, r.target::oid,"                 \
+	" format('%I.%I', tn.nspname, t.relname), r.live::oid,"             \
+	" format('%I.%I', ln.nspname, l.relname), r.source::oid,"           \
+	" format('%I.%I', sn.nspname, s.relname), r.source_rollup,"         \
+	" r.time_column::text, r.time_type::oid, r.epoch,"                  \
+	" r.bucket_column::text, r.bucket_type::oid, r.bucket_kind,"        \
+	" r.bucket_unit, r.bucket_width, r.bucket_count, r.time_zone,"      \
+	" r.origin, r.count_origin, r.keys, r.measures, r.query,"           \
+	" coalesce(r.lookback, 0), r.builtin, st.horizon, st.frozen_before" \
+	" FROM aggjobs.rollup r"                                            \
+	" LEFT JOIN aggjobs.rollup_state st USING (rollup_name)"            \
+	" JOIN pg_class t ON t.oid = r.target"                              \
+	" JOIN pg_namespace tn ON tn.oid = t.relnamespace"                  \
+	" JOIN pg_class l ON l.oid = r.live"                                \
+	" JOIN pg_namespace ln ON ln.oid = l.relnamespace"                  \
+	" JOIN pg_class s ON s.oid = r.source"                              \
 	" JOIN pg_namespace sn ON sn.oid = s.relnamespace"
 
-/* Start of the bucket that holds an instant, and of the one after it. */
-#define BUCKET_START(t) "date_trunc(r.unit, " t ", r.time_zone)"
-#define NEXT_BUCKET(t)                                                  \
-	"((date_trunc(r.unit, " t ", r.time_zone) AT TIME ZONE r.time_zone" \
-	" + ('1 ' || r.unit)::interval) AT TIME ZONE r.time_zone)"
+static const char *const bucket_kinds[] = {
+	[AJ_BUCKET_TRUNC] = "trunc",
+	[AJ_BUCKET_BIN] = "bin",
+	[AJ_BUCKET_WIDTH] = "width",
+	[AJ_BUCKET_COUNT] = "count",
+};
 
-/* The end of the bucket up to which a range that ends at t reaches. */
-#define BUCKET_END(t)                               \
-	"CASE WHEN " BUCKET_START(t) " = " t " THEN " t \
-								 " ELSE " NEXT_BUCKET(t) " END"
+static AjBucketKind
+kind_from_text(const char *text)
+{
+	for (int i = 0; i < (int) lengthof(bucket_kinds); i++)
+		if (strcmp(bucket_kinds[i], text) == 0)
+			return (AjBucketKind) i;
+	elog(ERROR, "unknown kind of bucket \"%s\"", text);
+	return AJ_BUCKET_TRUNC;
+}
+
+static void
+read_bucket(AjBucket *bucket, uint64 row, MemoryContext context)
+{
+	bool isnull;
+	Datum width;
+	char *epoch = aj_spi_text(row, 12, context);
+
+	bucket->time_type = aj_spi_oid(row, 11);
+	bucket->epoch = epoch == NULL ? AJ_EPOCH_NONE : aj_epoch_from_text(epoch);
+	bucket->kind = kind_from_text(aj_spi_text(row, 15, context));
+	bucket->unit = aj_spi_text(row, 16, context);
+	width = aj_spi_datum(row, 17, &isnull);
+	if (!isnull)
+		bucket->width = *DatumGetIntervalP(width);
+	bucket->count = aj_spi_int8(row, 18, 0);
+	bucket->zone = aj_spi_text(row, 19, context);
+	bucket->origin = aj_spi_time(row, 20, AJ_BUCKET_NO_ORIGIN);
+	bucket->count_origin = aj_spi_int8(row, 21, 0);
+}
+
+static void
+read_keys(AjRollup *rollup, uint64 row, MemoryContext context)
+{
+	bool isnull;
+	Datum array = aj_spi_datum(row, 22, &isnull);
+	Datum *names;
+	int n;
+
+	deconstruct_array(DatumGetArrayTypeP(array), NAMEOID, NAMEDATALEN, false,
+					  TYPALIGN_CHAR, &names, NULL, &n);
+	rollup->nkeys = n;
+	rollup->keys =
+		MemoryContextAlloc(context, sizeof(char *) * (Size) Max(n, 1));
+	for (int i = 0; i < n; i++)
+		rollup->keys[i] =
+			MemoryContextStrdup(context, NameStr(*DatumGetName(names[i])));
+}
 
 static AjRollup *
-read_rollup(MemoryContext context)
+read_rollup(uint64 row, MemoryContext context)
 {
 	AjRollup *rollup = MemoryContextAllocZero(context, sizeof(AjRollup));
 
-	rollup->rollup_id = aj_spi_int8(0, 1, 0);
-	rollup->name = aj_spi_text(0, 2, context);
-	rollup->target = aj_spi_oid(0, 3);
-	rollup->target_name = aj_spi_text(0, 4, context);
-	rollup->source = aj_spi_oid(0, 5);
-	rollup->source_name = aj_spi_text(0, 6, context);
-	rollup->source_rollup = aj_spi_int8(0, 7, 0);
-	rollup->time_column = aj_spi_text(0, 8, context);
-	rollup->unit = aj_spi_text(0, 9, context);
-	rollup->time_zone = aj_spi_text(0, 10, context);
-	rollup->query = aj_spi_text(0, 11, context);
-	rollup->horizon = aj_spi_time(0, 12, AJ_NO_TIME);
-	rollup->frozen_before = aj_spi_time(0, 13, AJ_NO_TIME);
+	rollup->rollup_id = aj_spi_int8(row, 1, 0);
+	rollup->name = aj_spi_text(row, 2, context);
+	rollup->target = aj_spi_oid(row, 3);
+	rollup->target_name = aj_spi_text(row, 4, context);
+	rollup->live = aj_spi_oid(row, 5);
+	rollup->live_name = aj_spi_text(row, 6, context);
+	rollup->source = aj_spi_oid(row, 7);
+	rollup->source_name = aj_spi_text(row, 8, context);
+	rollup->source_rollup = aj_spi_text(row, 9, context);
+	rollup->time_column = aj_spi_text(row, 10, context);
+	rollup->bucket_column = aj_spi_text(row, 13, context);
+	rollup->bucket_type = aj_spi_oid(row, 14);
+	read_bucket(&rollup->bucket, row, context);
+	read_keys(rollup, row, context);
+	rollup->measures = aj_spi_jsonb(row, 23, context);
+	rollup->query = aj_spi_text(row, 24, context);
+	rollup->lookback = (int) aj_spi_int8(row, 25, 0);
+	rollup->builtin = aj_spi_bool(row, 26);
+	rollup->horizon = aj_spi_time(row, 27, AJ_NO_TIME);
+	rollup->frozen_before = aj_spi_time(row, 28, AJ_NO_TIME);
 	return rollup;
+}
+
+typedef uint64 (*RunSql)(const char *sql, int nargs, const AjArg *args);
+
+/* What a reading statement over ROLLUP_COLUMNS returns. */
+static AjRollup **
+read_rollups(RunSql run, const char *sql, AjArg arg, int *n)
+{
+	MemoryContext context = CurrentMemoryContext;
+	AjSpi spi;
+	AjRollup **rollups;
+
+	aj_spi_open(&spi, AJ_RIGHTS_CATALOG);
+	*n = (int) run(sql, AJ_ARGS(arg));
+	rollups =
+		MemoryContextAlloc(context, sizeof(AjRollup *) * (Size) Max(*n, 1));
+	for (int i = 0; i < *n; i++)
+		rollups[i] = read_rollup((uint64) i, context);
+	aj_spi_close(&spi);
+	return rollups;
 }
 
 /*
  * aj_rollup_find
  *		The rollup of this name; if there is none, NULL or error 42704.
  *
- * A rollup whose source or target was dropped counts as missing.
+ * A rollup whose source, target or live view was dropped counts as missing.
  */
 AjRollup *
 aj_rollup_find(const char *name, bool missing_ok)
 {
-	MemoryContext context = CurrentMemoryContext;
-	AjSpi spi;
-	AjRollup *rollup = NULL;
+	int n;
+	AjRollup **found =
+		read_rollups(aj_spi_run, ROLLUP_COLUMNS " WHERE r.rollup_name = $1",
+					 aj_arg_text(name), &n);
 
-	aj_spi_open(&spi, AJ_RIGHTS_CATALOG);
-	if (aj_spi_run(ROLLUP_COLUMNS " WHERE r.rollup_name = $1",
-				   AJ_ARGS(aj_arg_text(name))) > 0)
-		rollup = read_rollup(context);
-	aj_spi_close(&spi);
-	if (rollup == NULL && !missing_ok)
+	if (n > 0)
+		return found[0];
+	if (!missing_ok)
 		ereport(
 			ERROR,
 			(errcode(ERRCODE_UNDEFINED_OBJECT),
@@ -100,51 +169,237 @@ aj_rollup_find(const char *name, bool missing_ok)
 					aj_clip(name)),
 			 errhint(
 				 "List the rollups with SELECT rollup_name FROM aggjobs.rollups.")));
-	return rollup;
+	return NULL;
 }
 
-/* The rollup with this id; an error if it or its tables are gone. */
+/* The same in the active snapshot; NULL if there is none. */
 AjRollup *
-aj_rollup_get(int64 rollup_id)
+aj_rollup_find_in_snapshot(const char *name)
 {
-	MemoryContext context = CurrentMemoryContext;
+	int n;
+	AjRollup **found =
+		read_rollups(aj_spi_read, ROLLUP_COLUMNS " WHERE r.rollup_name = $1",
+					 aj_arg_text(name), &n);
+
+	return n > 0 ? found[0] : NULL;
+}
+
+/* The rollups over a source, in the order in which they are to be locked. */
+AjRollup **
+aj_rollups_of(Oid source, int *n)
+{
+	return read_rollups(aj_spi_run,
+						ROLLUP_COLUMNS
+						" WHERE r.source = $1 ORDER BY r.rollup_id",
+						aj_arg_oid(source), n);
+}
+
+/* The rollups that read a rollup. */
+AjRollup **
+aj_rollup_parents(const char *name, int *n)
+{
+	return read_rollups(aj_spi_run,
+						ROLLUP_COLUMNS
+						" WHERE r.source_rollup = $1 ORDER BY r.rollup_id",
+						aj_arg_text(name), n);
+}
+
+/* The rollup that fills a table, or NULL. */
+AjRollup *
+aj_rollup_of_target(Oid target)
+{
+	int n;
+	AjRollup **found =
+		read_rollups(aj_spi_run, ROLLUP_COLUMNS " WHERE r.target = $1",
+					 aj_arg_oid(target), &n);
+
+	return n > 0 ? found[0] : NULL;
+}
+
+/* The rollup whose live view this is, or NULL. */
+AjRollup *
+aj_rollup_of_live(Oid live)
+{
+	int n;
+	AjRollup **found =
+		read_rollups(aj_spi_run, ROLLUP_COLUMNS " WHERE r.live = $1",
+					 aj_arg_oid(live), &n);
+
+	return n > 0 ? found[0] : NULL;
+}
+
+static Datum
+keys_datum(const AjRollup *rollup)
+{
+	Datum *names = palloc(sizeof(Datum) * (Size) Max(rollup->nkeys, 1));
+
+	for (int i = 0; i < rollup->nkeys; i++)
+		names[i] =
+			DirectFunctionCall1(namein, CStringGetDatum(rollup->keys[i]));
+	return PointerGetDatum(construct_array(names, rollup->nkeys, NAMEOID,
+										   NAMEDATALEN, false, TYPALIGN_CHAR));
+}
+
+/* Does the rollup's kind of bucket have a width in time? */
+static bool
+has_width(const AjBucket *bucket)
+{
+	return bucket->kind == AJ_BUCKET_BIN || bucket->kind == AJ_BUCKET_WIDTH;
+}
+
+/* The arguments that describe a bucket, seven of them. */
+static void
+bucket_args(const AjBucket *bucket, AjArg *args)
+{
+	bool counts = bucket->kind == AJ_BUCKET_COUNT;
+
+	args[0] = aj_arg_text(bucket_kinds[bucket->kind]);
+	args[1] =
+		aj_arg_text(bucket->kind == AJ_BUCKET_TRUNC ? bucket->unit : NULL);
+	args[2] = aj_arg(INTERVALOID, IntervalPGetDatum(&bucket->width),
+					 !has_width(bucket));
+	args[3] = aj_arg(INT8OID, Int64GetDatum(bucket->count), !counts);
+	args[4] = aj_arg_text(bucket->zone);
+	args[5] =
+		aj_arg(TIMESTAMPTZOID, TimestampTzGetDatum(bucket->origin),
+			   !has_width(bucket) || bucket->origin == AJ_BUCKET_NO_ORIGIN);
+	args[6] = aj_arg(INT8OID, Int64GetDatum(bucket->count_origin), !counts);
+}
+
+#define DEFINITION_ARGS 20
+
+static void
+definition_args(const AjRollup *rollup, AjArg *args)
+{
+	args[0] = aj_arg_text(rollup->name);
+	args[1] = aj_arg_oid(rollup->target);
+	args[2] = aj_arg_oid(rollup->live);
+	args[3] = aj_arg_oid(rollup->source);
+	args[4] = aj_arg_text(rollup->source_rollup);
+	args[5] = aj_arg_text(rollup->time_column);
+	args[6] = aj_arg_oid(rollup->bucket.time_type);
+	args[7] = aj_arg_text(rollup->bucket.epoch == AJ_EPOCH_NONE
+							  ? NULL
+							  : aj_epoch_text(rollup->bucket.epoch));
+	args[8] = aj_arg_text(rollup->bucket_column);
+	args[9] = aj_arg_oid(rollup->bucket_type);
+	bucket_args(&rollup->bucket, &args[10]);
+	args[17] = aj_arg(NAMEARRAYOID, keys_datum(rollup), false);
+	args[18] = aj_arg_jsonb(rollup->measures);
+	args[19] = aj_arg_text(rollup->query);
+}
+
+/*
+ * aj_rollup_insert
+ *		Store a new rollup, and set its id.
+ *
+ * What can still fail is that another of its name was made meanwhile: 42710.
+ */
+void
+aj_rollup_insert(AjRollup *rollup)
+{
+	AjArg args[DEFINITION_ARGS + 2];
 	AjSpi spi;
-	AjRollup *rollup = NULL;
+
+	definition_args(rollup, args);
+	args[DEFINITION_ARGS] =
+		aj_arg_int4_or_null(rollup->lookback, rollup->lookback == 0);
+	args[DEFINITION_ARGS + 1] = aj_arg_bool(rollup->builtin);
+	aj_spi_open(&spi, AJ_RIGHTS_CATALOG);
+	if (aj_spi_run(
+			"INSERT INTO aggjobs.rollup AS r (rollup_name, target, live,"
+			" source, source_rollup, time_column, time_type, epoch,"
+			" bucket_column, bucket_type, bucket_kind, bucket_unit,"
+			" bucket_width, bucket_count, time_zone, origin,"
+			" count_origin, keys, measures, query, lookback, builtin)"
+			" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11,"
+			" $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22)"
+			" ON CONFLICT (rollup_name) DO NOTHING RETURNING r.rollup_id",
+			DEFINITION_ARGS + 2, args) == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_DUPLICATE_OBJECT),
+				 errmsg("rollup \"%s\" already exists", aj_clip(rollup->name)),
+				 errhint("Give it another name, or drop that one with "
+						 "aggjobs_drop_rollup().")));
+	rollup->rollup_id = aj_spi_int8(0, 1, 0);
+	aj_spi_close(&spi);
+}
+
+/* Store a changed definition under the same id. */
+void
+aj_rollup_update(const AjRollup *rollup)
+{
+	AjArg args[DEFINITION_ARGS + 1];
+
+	definition_args(rollup, args);
+	args[DEFINITION_ARGS] = aj_arg_int8(rollup->rollup_id);
+	(void) aj_catalog_run(
+		"UPDATE aggjobs.rollup r SET rollup_name = $1, target = $2, live = $3,"
+		" source = $4, source_rollup = $5, time_column = $6, time_type = $7,"
+		" epoch = $8, bucket_column = $9, bucket_type = $10,"
+		" bucket_kind = $11, bucket_unit = $12, bucket_width = $13,"
+		" bucket_count = $14, time_zone = $15, origin = $16,"
+		" count_origin = $17, keys = $18, measures = $19, query = $20"
+		" WHERE r.rollup_id = $21",
+		DEFINITION_ARGS + 1, args);
+}
+
+/* Forget a rollup with all that is noted about it. */
+void
+aj_rollup_delete(const char *name)
+{
+	(void) aj_catalog_run("DELETE FROM aggjobs.rollup r"
+						  " WHERE r.rollup_name = $1",
+						  AJ_ARGS(aj_arg_text(name)));
+}
+
+/*
+ * aj_rollup_delete_orphans
+ *		Forget the rollups whose table or live view was dropped.  A table that
+ *		is left is a plain table from then on.
+ */
+void
+aj_rollup_delete_orphans(void)
+{
+	(void) aj_catalog_run(
+		"DELETE FROM aggjobs.rollup r WHERE NOT EXISTS"
+		" (SELECT FROM pg_class c WHERE c.oid = r.target) OR NOT EXISTS"
+		" (SELECT FROM pg_class c WHERE c.oid = r.live)",
+		AJ_NO_ARGS);
+}
+
+/* The state as it is now; that in *rollup may be older. */
+static void
+read_state(AjRollup *rollup)
+{
+	AjSpi spi;
 
 	aj_spi_open(&spi, AJ_RIGHTS_CATALOG);
-	if (aj_spi_run(ROLLUP_COLUMNS " WHERE r.rollup_id = $1",
-				   AJ_ARGS(aj_arg_int8(rollup_id))) > 0)
-		rollup = read_rollup(context);
+	if (aj_spi_run("SELECT st.horizon, st.frozen_before"
+				   " FROM aggjobs.rollup_state st WHERE st.rollup_name = $1",
+				   AJ_ARGS(aj_arg_text(rollup->name))) > 0)
+	{
+		rollup->horizon = aj_spi_time(0, 1, AJ_NO_TIME);
+		rollup->frozen_before = aj_spi_time(0, 2, AJ_NO_TIME);
+	}
 	aj_spi_close(&spi);
-	if (rollup == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_OBJECT),
-				 errmsg("rollup " INT64_FORMAT
-						" does not exist, or its table was dropped",
-						rollup_id)));
-	return rollup;
 }
 
 /*
  * aj_rollup_lock
  *		Keep other refreshes of a rollup, and retention of its source, waiting
- *		until the transaction ends; the frozen line in *rollup is then the one
- *		that counts.
+ *		until the transaction ends; horizon and frozen line in *rollup are then
+ *		those that count.  False if the rollup was dropped meanwhile.
  */
-void
+bool
 aj_rollup_lock(AjRollup *rollup)
 {
-	AjSpi spi;
-
-	aj_spi_open(&spi, AJ_RIGHTS_CATALOG);
-	(void) aj_spi_run("SELECT FROM aggjobs.rollup r"
-					  " WHERE r.rollup_id = $1 FOR NO KEY UPDATE",
-					  AJ_ARGS(aj_arg_int8(rollup->rollup_id)));
-	if (aj_spi_run("SELECT st.frozen_before FROM aggjobs.rollup_state st"
-				   " WHERE st.rollup_name = $1",
-				   AJ_ARGS(aj_arg_text(rollup->name))) > 0)
-		rollup->frozen_before = aj_spi_time(0, 1, AJ_NO_TIME);
-	aj_spi_close(&spi);
+	if (aj_catalog_run("SELECT FROM aggjobs.rollup r"
+					   " WHERE r.rollup_id = $1 FOR NO KEY UPDATE",
+					   AJ_ARGS(aj_arg_int8(rollup->rollup_id))) == 0)
+		return false;
+	read_state(rollup);
+	return true;
 }
 
 /* Keep refreshes of all rollups of a source waiting. */
@@ -160,222 +415,104 @@ aj_rollup_lock_all_of(Oid source)
 AjRange
 aj_rollup_bucket(const AjRollup *rollup, TimestampTz at)
 {
-	AjSpi spi;
 	AjRange range;
 
-	aj_spi_open(&spi, AJ_RIGHTS_CATALOG);
-	(void) aj_spi_run("SELECT " BUCKET_START("$1") ", " NEXT_BUCKET(
-						  "$1") " FROM (SELECT $2 AS unit, $3 AS time_zone) r",
-					  AJ_ARGS(aj_arg_time(at), aj_arg_text(rollup->unit),
-							  aj_arg_text(rollup->time_zone)));
-	range.from = aj_spi_time(0, 1, AJ_NO_TIME);
-	range.to = aj_spi_time(0, 2, AJ_NO_TIME);
-	aj_spi_close(&spi);
+	range.from = aj_bucket_start(&rollup->bucket, at);
+	range.to = aj_bucket_end(&rollup->bucket, at);
 	return range;
 }
 
-/* Everything that ends at or before "horizon" is computed; never goes back. */
-void
-aj_rollup_set_horizon(int64 rollup_id, TimestampTz horizon)
+/* The smallest range of whole buckets that holds a range. */
+AjRange
+aj_rollup_widen(const AjRollup *rollup, AjRange range)
 {
-	(void) aj_catalog_run("INSERT INTO aggjobs.rollup_state AS st"
-						  " (rollup_name, horizon)"
-						  " SELECT r.rollup_name, $2 FROM aggjobs.rollup r"
-						  " WHERE r.rollup_id = $1"
-						  " ON CONFLICT (rollup_name) DO UPDATE"
-						  " SET horizon = excluded.horizon"
-						  " WHERE st.horizon IS NULL"
-						  " OR st.horizon < excluded.horizon",
-						  AJ_ARGS(aj_arg_int8(rollup_id),
+	AjRange wide;
+
+	wide.from = aj_bucket_start(&rollup->bucket, range.from);
+	wide.to = aj_bucket_start(&rollup->bucket, range.to);
+	if (wide.to < range.to)
+		wide.to = aj_bucket_end(&rollup->bucket, range.to);
+	return wide;
+}
+
+#define UPSERT_STATE(column)                                           \
+	"INSERT INTO aggjobs.rollup_state AS st (rollup_name, " column ")" \
+	" VALUES ($1, $2) ON CONFLICT (rollup_name) DO UPDATE SET " column \
+	" = excluded." column
+
+/* Everything that ends at or before "horizon" is computed or stale. */
+void
+aj_rollup_set_horizon(const AjRollup *rollup, TimestampTz horizon)
+{
+	(void) aj_catalog_run(UPSERT_STATE("horizon"),
+						  AJ_ARGS(aj_arg_text(rollup->name),
 								  aj_arg_time(horizon)));
 }
 
-/*
- * aj_rollup_freeze
- *		Rows of a source before an instant are gone for good: its rollups
- *		keep what they have there, the bucket that holds the instant included.
- */
+/* Buckets before this instant keep what they have, for good. */
 void
-aj_rollup_freeze(Oid source, TimestampTz before)
+aj_rollup_set_frozen(const AjRollup *rollup, TimestampTz before)
 {
 	(void) aj_catalog_run(
-		"INSERT INTO aggjobs.rollup_state AS st"
-		" (rollup_name, frozen_before)"
-		" SELECT r.rollup_name, " BUCKET_END(
-			"$2") " FROM aggjobs.rollup r WHERE r.source = $1"
-				  " ON CONFLICT (rollup_name) DO UPDATE"
-				  " SET frozen_before = excluded.frozen_before"
-				  " WHERE st.frozen_before IS NULL"
-				  " OR st.frozen_before < excluded.frozen_before",
-		AJ_ARGS(aj_arg_oid(source), aj_arg_time(before)));
+		UPSERT_STATE(
+			"frozen_before") " WHERE st.frozen_before IS NULL"
+							 " OR st.frozen_before < excluded.frozen_before",
+		AJ_ARGS(aj_arg_text(rollup->name), aj_arg_time(before)));
 }
 
-/*
- * aj_rollup_retire_limit
- *		Up to which instant, not after "wanted", rows of a source may go
- *		without a loss: the start of a bucket of every rollup of it, not after
- *		any horizon, nor after a range that is still to be computed.
- *
- * AJ_NO_TIME if nothing may go; "wanted" itself if no rollup has this source.
- */
+/* So many rows were written below the frozen line. */
+void
+aj_rollup_add_late(const AjRollup *rollup, int64 rows)
+{
+	(void) aj_catalog_run(
+		"UPDATE aggjobs.rollup_state st SET late_rows = st.late_rows + $2"
+		" WHERE st.rollup_name = $1",
+		AJ_ARGS(aj_arg_text(rollup->name), aj_arg_int8(rows)));
+}
+
+/* What is amiss with the capture of its source; NULL: nothing any more. */
+void
+aj_rollup_set_problem(const char *name, const char *problem)
+{
+	(void) aj_catalog_run(
+		UPSERT_STATE(
+			"problem") " WHERE st.problem IS DISTINCT FROM excluded.problem",
+		AJ_ARGS(aj_arg_text(name), aj_arg_text(problem)));
+}
+
+/* The greatest horizon of the rollups over a source, as it is now. */
 TimestampTz
-aj_rollup_retire_limit(Oid source, TimestampTz wanted)
+aj_rollup_greatest_horizon(Oid source)
 {
 	AjSpi spi;
-	TimestampTz limit;
+	TimestampTz horizon;
 
 	aj_spi_open(&spi, AJ_RIGHTS_CATALOG);
-	(void) aj_spi_run(
-		"SELECT CASE WHEN count(*) = 0 THEN $2"
-		" WHEN bool_or(st.horizon IS NULL) THEN NULL"
-		" ELSE min(" BUCKET_START(
-			"least($2, st.horizon,"
-			" (SELECT min(c.from_time) FROM aggjobs.change c"
-			" WHERE c.source = $1),"
-			" (SELECT min(s.from_time) FROM aggjobs.stale s"
-			" WHERE s.rollup_id = r.rollup_id))") ") END FROM aggjobs.rollup r"
-												  " LEFT JOIN aggjobs.rollup_state st USING (rollup_name)"
-												  " WHERE r.source = $1",
-		AJ_ARGS(aj_arg_oid(source), aj_arg_time(wanted)));
-	limit = aj_spi_time(0, 1, AJ_NO_TIME);
+	(void) aj_spi_run("SELECT coalesce(max(st.horizon), '-infinity')"
+					  " FROM aggjobs.rollup r JOIN aggjobs.rollup_state st"
+					  " USING (rollup_name) WHERE r.source = $1",
+					  AJ_ARGS(aj_arg_oid(source)));
+	horizon = aj_spi_time(0, 1, DT_NOBEGIN);
 	aj_spi_close(&spi);
-	return limit;
+	return horizon;
+}
+
+/* Is anything said to be amiss with a rollup? */
+bool
+aj_rollup_has_problem(const char *name)
+{
+	return aj_catalog_run("SELECT FROM aggjobs.rollup_state st"
+						  " WHERE st.rollup_name = $1"
+						  " AND st.problem IS NOT NULL",
+						  AJ_ARGS(aj_arg_text(name))) > 0;
 }
 
 /* The time column from which rollups of this table are computed, or NULL. */
 char *
 aj_rollup_time_column(Oid source)
 {
-	MemoryContext context = CurrentMemoryContext;
-	AjSpi spi;
-	char *column = NULL;
+	int n;
+	AjRollup **rollups = aj_rollups_of(source, &n);
 
-	aj_spi_open(&spi, AJ_RIGHTS_CATALOG);
-	if (aj_spi_run("SELECT r.time_column::text FROM aggjobs.rollup r"
-				   " WHERE r.source = $1 LIMIT 1",
-				   AJ_ARGS(aj_arg_oid(source))) > 0)
-		column = aj_spi_text(0, 1, context);
-	aj_spi_close(&spi);
-	return column;
-}
-
-/* A transaction wrote rows of a source within [from, to). */
-void
-aj_change_add(Oid source, TimestampTz from, TimestampTz to)
-{
-	(void) aj_catalog_run(
-		"INSERT INTO aggjobs.change (source, from_time, to_time)"
-		" VALUES ($1, $2, $3)",
-		AJ_ARGS(aj_arg_oid(source), aj_arg_time(from), aj_arg_time(to)));
-}
-
-/*
- * aj_change_absorb
- *		Turn the change rows of a source into stale rows of its rollups;
- *		returns how many stale rows came of it.
- */
-uint64
-aj_change_absorb(Oid source)
-{
-	return aj_catalog_run(
-		"WITH moved AS (DELETE FROM aggjobs.change c"
-		" WHERE c.source = $1"
-		" RETURNING c.from_time, c.to_time)"
-		" INSERT INTO aggjobs.stale (rollup_id, from_time, to_time)"
-		" SELECT DISTINCT r.rollup_id, " BUCKET_START("m.from_time") ", " BUCKET_END(
-			"m.to_time") " FROM moved m, aggjobs.rollup r WHERE r.source = $1",
-		AJ_ARGS(aj_arg_oid(source)));
-}
-
-/* Run a statement that returns ranges, and copy them. */
-static AjRange *
-read_ranges(const char *sql, const AjRollup *rollup, AjRange within, int *n)
-{
-	MemoryContext context = CurrentMemoryContext;
-	AjSpi spi;
-	AjRange *ranges;
-
-	aj_spi_open(&spi, AJ_RIGHTS_CATALOG);
-	*n = (int) aj_spi_run(sql,
-						  AJ_ARGS(aj_arg_int8(rollup->rollup_id),
-								  aj_arg_time(within.from),
-								  aj_arg_time(within.to)));
-	ranges = MemoryContextAlloc(context, sizeof(AjRange) * (Size) Max(*n, 1));
-	for (int i = 0; i < *n; i++)
-	{
-		ranges[i].from = aj_spi_time((uint64) i, 1, AJ_NO_TIME);
-		ranges[i].to = aj_spi_time((uint64) i, 2, AJ_NO_TIME);
-	}
-	aj_spi_close(&spi);
-	return ranges;
-}
-
-/* Merge the ranges of "x", cut to [$2, $3). */
-#define MERGED_RANGES(x)                                                     \
-	"SELECT lower(m), upper(m) FROM unnest((SELECT"                          \
-	" range_agg(tstzrange(greatest(x.from_time, $2), least(x.to_time, $3)))" \
-	" FROM (" x ") x WHERE x.from_time < $3 AND x.to_time > $2)) m"          \
-	" ORDER BY 1 DESC"
-
-#define STALE_RANGES \
-	"SELECT s.from_time, s.to_time FROM aggjobs.stale s WHERE s.rollup_id = $1"
-
-/* Change rows as the ranges that they will become. */
-#define COMING_RANGES                                                  \
-	"SELECT " BUCKET_START("c.from_time") ", " BUCKET_END(             \
-		"c.to_time") " FROM aggjobs.change c, aggjobs.rollup r"        \
-					 " WHERE r.rollup_id = $1 AND c.source = r.source" \
-					 " AND r.source_rollup IS NULL"
-
-/*
- * aj_stale_ranges
- *		The stale ranges of a rollup within a range, cut to it, merged and in
- *		order, the newest first.
- */
-AjRange *
-aj_stale_ranges(const AjRollup *rollup, AjRange within, int *n)
-{
-	return read_ranges(MERGED_RANGES(STALE_RANGES), rollup, within, n);
-}
-
-/* The same, with the changes that have not become stale ranges yet. */
-AjRange *
-aj_stale_ranges_to_come(const AjRollup *rollup, AjRange within, int *n)
-{
-	return read_ranges(MERGED_RANGES(STALE_RANGES " UNION ALL " COMING_RANGES),
-					   rollup, within, n);
-}
-
-/*
- * aj_stale_take
- *		Nothing is stale within a range any more; parts of stale ranges that
- *		stick out of it stay.
- */
-void
-aj_stale_take(int64 rollup_id, AjRange within)
-{
-	(void) aj_catalog_run(
-		"WITH taken AS (DELETE FROM aggjobs.stale s"
-		" WHERE s.rollup_id = $1 AND s.from_time < $3"
-		" AND s.to_time > $2"
-		" RETURNING s.from_time, s.to_time)"
-		" INSERT INTO aggjobs.stale (rollup_id, from_time, to_time)"
-		" SELECT $1, t.from_time, $2 FROM taken t"
-		" WHERE t.from_time < $2"
-		" UNION ALL SELECT $1, $3, t.to_time FROM taken t"
-		" WHERE t.to_time > $3",
-		AJ_ARGS(aj_arg_int8(rollup_id), aj_arg_time(within.from),
-				aj_arg_time(within.to)));
-}
-
-/* A range of a rollup was written: rollups over it are stale there. */
-void
-aj_stale_add_parents(int64 rollup_id, AjRange range)
-{
-	(void) aj_catalog_run(
-		"INSERT INTO aggjobs.stale (rollup_id, from_time, to_time)"
-		" SELECT r.rollup_id, " BUCKET_START("$2") ", " BUCKET_END(
-			"$3") " FROM aggjobs.rollup r WHERE r.source_rollup = $1",
-		AJ_ARGS(aj_arg_int8(rollup_id), aj_arg_time(range.from),
-				aj_arg_time(range.to)));
+	return n == 0 ? NULL : rollups[0]->time_column;
 }

@@ -1,32 +1,40 @@
 /*
  * rollup.h
- *	  aggjobs.rollup, change and stale: what is derived, and what is out of
- *	  date.
+ *	  aggjobs.rollup and rollup_state: what is derived, and how far it is.
  */
 #ifndef AJ_CATALOG_ROLLUP_H
 #define AJ_CATALOG_ROLLUP_H
 
 #include "base/compat.h"
-#include "datatype/timestamp.h"
+#include "time/bucket.h"
+#include "utils/jsonb.h"
 
 typedef struct AjRollup
 {
-	int64 rollup_id;
+	int64 rollup_id; /* 0 before it is stored */
 	char *name;
 	Oid target;
-	char *target_name; /* qualified and quoted */
+	char *target_name; /* qualified and quoted, as all *_name */
+	Oid live;
+	char *live_name;
 	Oid source;
 	char *source_name;
-	int64 source_rollup; /* 0: the source is no rollup */
-	char *time_column;	 /* of the source, quoted */
-	char *unit;
-	char *time_zone;
-	char *query;
+	char *source_rollup; /* NULL: the source is no rollup */
+	char *time_column;	 /* of the source, not quoted */
+	char *bucket_column; /* of the target, not quoted */
+	Oid bucket_type;
+	AjBucket bucket;
+	int nkeys;		 /* key columns beside the bucket */
+	char **keys;	 /* not quoted */
+	Jsonb *measures; /* array of {"name", "kind"} */
+	char *query;	 /* as written */
+	int lookback;	 /* buckets; 0: changes are captured */
+	bool builtin;
 	TimestampTz horizon;	   /* AJ_NO_TIME: nothing computed yet */
 	TimestampTz frozen_before; /* AJ_NO_TIME: nothing frozen */
 } AjRollup;
 
-/* A half-open range of time. */
+/* A half-open range of the axis. */
 typedef struct AjRange
 {
 	TimestampTz from;
@@ -34,21 +42,26 @@ typedef struct AjRange
 } AjRange;
 
 extern AjRollup *aj_rollup_find(const char *name, bool missing_ok);
-extern AjRollup *aj_rollup_get(int64 rollup_id);
-extern void aj_rollup_lock(AjRollup *rollup);
+extern AjRollup *aj_rollup_find_in_snapshot(const char *name);
+extern AjRollup **aj_rollups_of(Oid source, int *n);
+extern AjRollup **aj_rollup_parents(const char *name, int *n);
+extern AjRollup *aj_rollup_of_target(Oid target);
+extern AjRollup *aj_rollup_of_live(Oid live);
+extern void aj_rollup_insert(AjRollup *rollup);
+extern void aj_rollup_update(const AjRollup *rollup);
+extern void aj_rollup_delete(const char *name);
+extern void aj_rollup_delete_orphans(void);
+
+extern bool aj_rollup_lock(AjRollup *rollup);
 extern void aj_rollup_lock_all_of(Oid source);
 extern AjRange aj_rollup_bucket(const AjRollup *rollup, TimestampTz at);
-extern void aj_rollup_set_horizon(int64 rollup_id, TimestampTz horizon);
-extern void aj_rollup_freeze(Oid source, TimestampTz before);
-extern TimestampTz aj_rollup_retire_limit(Oid source, TimestampTz wanted);
+extern AjRange aj_rollup_widen(const AjRollup *rollup, AjRange range);
+extern void aj_rollup_set_horizon(const AjRollup *rollup, TimestampTz horizon);
+extern void aj_rollup_set_frozen(const AjRollup *rollup, TimestampTz before);
+extern void aj_rollup_add_late(const AjRollup *rollup, int64 rows);
+extern TimestampTz aj_rollup_greatest_horizon(Oid source);
+extern bool aj_rollup_has_problem(const char *name);
+extern void aj_rollup_set_problem(const char *name, const char *problem);
 extern char *aj_rollup_time_column(Oid source);
-
-extern void aj_change_add(Oid source, TimestampTz from, TimestampTz to);
-extern uint64 aj_change_absorb(Oid source);
-extern AjRange *aj_stale_ranges(const AjRollup *rollup, AjRange within, int *n);
-extern AjRange *aj_stale_ranges_to_come(const AjRollup *rollup, AjRange within,
-										int *n);
-extern void aj_stale_take(int64 rollup_id, AjRange within);
-extern void aj_stale_add_parents(int64 rollup_id, AjRange range);
 
 #endif /* AJ_CATALOG_ROLLUP_H */

@@ -1,16 +1,26 @@
 /*-------------------------------------------------------------------------
  *
  * capture.c
- *	  Notes which hours of a source a transaction has written.
+ *	  Notes what a transaction has written to the sources of rollups.
  *
- * Row triggers collect the hours of old and new rows in backend memory; just
- * before the transaction commits, or is prepared, they are appended to
- * aggjobs.change as ranges, so that the data and the note about it become
- * visible together.  Writers wait for nobody: each appends rows of its own.
+ * The index access method (index_am.c) tells of rows that were inserted, the
+ * triggers' conditions (capture_call.c) of rows updated or deleted.  Here the
+ * pieces of time written are collected in cells; just before the transaction
+ * commits those that lie below the horizon of a source are appended to
+ * aggjobs.change, so that the data and the note about it become visible
+ * together.  What lies above costs nothing more: no rollup has it yet.
  *
- * Doubt means "note it".  Hours written by a part that was rolled back to a
+ * The look at the horizon and the commit are one step for refreshes: see
+ * shmem/gate.c.  A prepared transaction is committed by nobody knows whom, at
+ * nobody knows what horizon, and so logs all that it wrote.
+ *
+ * Doubt means "note it".  Cells written by a part that was rolled back to a
  * savepoint stay noted, and a transaction that writes very many different
- * hours notes all that lies between the first and the last.
+ * cells goes over to wider ones.
+ *
+ * A row that is written late, below the horizon as it was then, is noted with
+ * its place, as long as there are few: then only its key has to be computed
+ * again, not its whole bucket.
  *
  * State: private to the backend, in TopTransactionContext, gone with the
  * transaction.  No locks.  Failure: an error while appending fails the
@@ -26,276 +36,509 @@
 #include "base/compat.h"
 
 #include "access/xact.h"
-#include "catalog/namespace.h"
-#include "catalog/pg_type_d.h"
-#include "catalog/rollup.h"
-#include "commands/trigger.h"
+#include "base/settings.h"
+#include "catalog/change.h"
+#include "catalog/partition.h"
+#include "catalog/source.h"
+#include "miscadmin.h"
 #include "rollup/capture.h"
+#include "shmem/gate.h"
+#include "storage/latch.h"
 #include "utils/hsearch.h"
+#include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
-#include "utils/rel.h"
-#include "utils/snapmgr.h"
-#include "utils/syscache.h"
 #include "utils/timestamp.h"
 
-#define HOUR INT64CONST(3600000000)
-#define MAX_HOURS 10000
+#define MINUTE INT64CONST(60000000)
+#define WIDER 60 /* a wider cell is so many of the narrower */
+#define MAX_CELLS 2000
+#define MAX_TIDS_OF_CELL 64
+#define MAX_TIDS 4096
+#define MAX_ANCESTORS 16
 
-PG_FUNCTION_INFO_V1(aggjobs_capture_row);
-PG_FUNCTION_INFO_V1(aggjobs_capture_truncate);
-
-typedef struct Source
+typedef struct Cell
 {
-	Oid relid;
-	struct Source *next;
-	HTAB *hours; /* set of int64; NULL once there are too many */
-	int64 first; /* least and greatest hour written */
-	int64 last;
-	bool everything; /* TRUNCATE */
-} Source;
+	int64 number; /* key: its start in units of its width */
+	int64 rows;
+	bool whole; /* other things were done than insert "tids" */
+	int ntids;
+	ItemPointerData *tids;
+} Cell;
 
-static Source *sources = NULL;
-static Oid suspended = InvalidOid; /* table whose rows retention removes */
-
-/* Start of the hour, in hours since the epoch of timestamps. */
-static int64
-hour_of(TimestampTz t)
+/* What was written to one table, which is a source or a part of one. */
+typedef struct Written
 {
-	return t >= 0 ? t / HOUR : (t - (HOUR - 1)) / HOUR;
+	Oid table;
+	struct Written *next;
+	TimestampTz horizon; /* above it rows are not late, as far as we know */
+	int64 width;		 /* of a cell */
+	HTAB *cells;
+	Cell *last; /* the one written last, and where it lies */
+	TimestampTz from;
+	TimestampTz to;
+	int ntids;
+	Oid tids_file; /* file of the table to which the places belong */
+	AjRange range; /* written apart from the cells; empty: from > to */
+} Written;
+
+static Written *written = NULL;
+static uint64 generation = 0;	   /* see aj_capture_generation() */
+static Oid suspended = InvalidOid; /* source whose rows retention removes */
+
+/*
+ * The tables that may be a source that this one is a part of, itself the
+ * first.  Kept over transactions until any relation changes.
+ */
+typedef struct Ancestry
+{
+	Oid table; /* key */
+	int n;
+	Oid tables[MAX_ANCESTORS];
+} Ancestry;
+
+static HTAB *ancestries = NULL;
+static bool ancestries_valid = false;
+
+static void
+forget_ancestries(Datum arg, Oid relid)
+{
+	ancestries_valid = false;
+	generation++;
 }
 
-static Source *
-find_source(Oid relid)
+static void
+start_ancestries(void)
 {
-	Source *source;
+	HASHCTL control = {0};
 
-	for (source = sources; source != NULL; source = source->next)
-		if (source->relid == relid)
-			return source;
+	if (ancestries_valid)
+		return;
+	if (ancestries != NULL)
+		hash_destroy(ancestries);
+	control.keysize = sizeof(Oid);
+	control.entrysize = sizeof(Ancestry);
+	ancestries = hash_create("pg_aggjobs ancestors of tables", 32, &control,
+							 HASH_ELEM | HASH_BLOBS);
+	ancestries_valid = true;
+}
 
-	source = MemoryContextAllocZero(TopTransactionContext, sizeof(Source));
-	source->relid = relid;
-	source->first = PG_INT64_MAX;
-	source->last = PG_INT64_MIN;
-	source->next = sources;
-	sources = source;
-	return source;
+static const Ancestry *
+ancestry_of(Oid table)
+{
+	List *ancestors = NIL;
+	ListCell *cell;
+	Ancestry *ancestry;
+	bool found;
+
+	start_ancestries();
+	ancestry = hash_search(ancestries, &table, HASH_FIND, NULL);
+	if (ancestry != NULL)
+		return ancestry;
+
+	/* Reading the catalog may bring an invalidation, so it comes first. */
+	if (get_rel_relispartition(table))
+		ancestors = get_partition_ancestors(table);
+	start_ancestries();
+	ancestry = hash_search(ancestries, &table, HASH_ENTER, &found);
+	ancestry->n = 0;
+	ancestry->tables[ancestry->n++] = table;
+	foreach (cell, ancestors)
+	{
+		if (ancestry->n == MAX_ANCESTORS)
+		{
+			(void) hash_search(ancestries, &table, HASH_REMOVE, NULL);
+			ereport(ERROR,
+					(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+					 errmsg("partitions are nested more than %d deep",
+							MAX_ANCESTORS - 1)));
+		}
+		ancestry->tables[ancestry->n++] = lfirst_oid(cell);
+	}
+	list_free(ancestors);
+	return ancestry;
+}
+
+static int64
+cell_number(TimestampTz instant, int64 width)
+{
+	return instant >= 0 ? instant / width : -((-(instant + 1)) / width) - 1;
 }
 
 static HTAB *
-make_hour_set(void)
+make_cells(void)
 {
 	HASHCTL control = {0};
 
 	control.keysize = sizeof(int64);
-	control.entrysize = sizeof(int64);
+	control.entrysize = sizeof(Cell);
 	control.hcxt = TopTransactionContext;
-	return hash_create("pg_aggjobs written hours", 64, &control,
+	return hash_create("pg_aggjobs written cells", 64, &control,
 					   HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 }
 
-static void
-note_hour(Source *source, int64 hour)
+/* Horizon above which no rollup has anything of this table, or unknown. */
+static TimestampTz
+greatest_horizon(Oid table)
 {
-	bool is_first = source->first > source->last;
+	const Ancestry *ancestry = ancestry_of(table);
+	TimestampTz horizon = DT_NOBEGIN;
 
-	if (source->first == hour && source->last == hour)
-		return;
-	source->first = Min(source->first, hour);
-	source->last = Max(source->last, hour);
-	if (is_first)
-		source->hours = make_hour_set();
-	if (source->hours == NULL)
-		return;
-	(void) hash_search(source->hours, &hour, HASH_ENTER, NULL);
-	if (hash_get_num_entries(source->hours) > MAX_HOURS)
+	for (int i = 0; i < ancestry->n; i++)
 	{
-		hash_destroy(source->hours);
-		source->hours = NULL;
+		TimestampTz found = aj_gate_horizon(ancestry->tables[i]);
+
+		/* Places of rows only help where the horizon is known. */
+		if (found != AJ_GATE_UNKNOWN)
+			horizon = Max(horizon, found);
 	}
+	return horizon;
 }
 
-/* Note the time of one row; times without a bucket are none of our business. */
+#ifdef AGGJOBS_TESTING
+static int64
+first_width(void)
+{
+	return aj_test_cell_width * INT64CONST(1000);
+}
+#else
+#define first_width() MINUTE
+#endif
+
+static Written *
+find_written(Oid table)
+{
+	Written *w;
+
+	for (w = written; w != NULL; w = w->next)
+		if (w->table == table)
+			return w;
+
+	w = MemoryContextAllocZero(TopTransactionContext, sizeof(Written));
+	w->table = table;
+	w->horizon = greatest_horizon(table);
+	w->width = first_width();
+	w->range.from = DT_NOEND;
+	w->range.to = DT_NOBEGIN;
+	w->from = DT_NOEND;
+	w->to = DT_NOBEGIN;
+	w->cells = make_cells();
+	w->next = written;
+	written = w;
+	return w;
+}
+
+static Cell *
+enter_cell(Written *w, TimestampTz instant)
+{
+	int64 number = cell_number(instant, w->width);
+	bool found;
+	Cell *cell = hash_search(w->cells, &number, HASH_ENTER, &found);
+
+	if (!found)
+	{
+		generation++;
+		cell->rows = 0;
+		cell->whole = false;
+		cell->ntids = 0;
+		cell->tids = NULL;
+	}
+	w->last = cell;
+	w->from = number * w->width;
+	w->to = w->from + w->width;
+	return cell;
+}
+
+/* Too many cells: go over to wider ones, which know no places of rows. */
 static void
-note_row(Source *source, HeapTuple row, int column, TupleDesc desc)
+widen(Written *w)
 {
-	bool isnull;
-	Datum value = heap_getattr(row, column, desc, &isnull);
+	HTAB *narrow = w->cells;
+	int64 narrow_width = w->width;
+	HASH_SEQ_STATUS scan;
+	Cell *cell;
 
-	if (!isnull && !TIMESTAMP_NOT_FINITE(DatumGetTimestampTz(value)))
-		note_hour(source, hour_of(DatumGetTimestampTz(value)));
+	w->cells = make_cells();
+	w->width *= WIDER;
+	hash_seq_init(&scan, narrow);
+	while ((cell = hash_seq_search(&scan)) != NULL)
+	{
+		Cell *wide = enter_cell(w, cell->number * narrow_width);
+
+		wide->rows += cell->rows;
+		wide->whole = true;
+	}
+	hash_destroy(narrow);
 }
 
-/* The number of the time column named by the trigger's argument. */
-static int
-time_column(const TriggerData *trigger)
+static Cell *
+find_cell(Written *w, TimestampTz instant)
 {
-	Relation rel = trigger->tg_relation;
-	const char *name;
-	AttrNumber column;
-
-	if (trigger->tg_trigger->tgnargs != 1)
-		ereport(
-			ERROR,
-			(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-			 errmsg(
-				 "trigger \"%s\" must name the time column as its one argument",
-				 trigger->tg_trigger->tgname)));
-	name = trigger->tg_trigger->tgargs[0];
-	column = get_attnum(RelationGetRelid(rel), name);
-	if (column <= 0 ||
-		TupleDescAttr(RelationGetDescr(rel), column - 1)->atttypid !=
-			TIMESTAMPTZOID)
-		ereport(
-			ERROR,
-			(errcode(ERRCODE_UNDEFINED_COLUMN),
-			 errmsg(
-				 "column \"%s\" of type timestamptz does not exist in \"%s\"",
-				 name, RelationGetRelationName(rel)),
-			 errdetail("Trigger \"%s\" needs it to note what was written.",
-					   trigger->tg_trigger->tgname)));
-	return column;
+	if (instant >= w->from && instant < w->to)
+		return w->last;
+	if (hash_get_num_entries(w->cells) >= MAX_CELLS)
+		widen(w);
+	return enter_cell(w, instant);
 }
 
-/* The data of a call as a trigger of this kind; in any other there is no row. */
-static TriggerData *
-check_trigger(FunctionCallInfo fcinfo, bool for_row)
+/* Infinite times have a place of their own at either end. */
+static bool
+note_infinite(Written *w, TimestampTz instant)
 {
-	TriggerData *trigger = (TriggerData *) fcinfo->context;
+	if (!TIMESTAMP_NOT_FINITE(instant))
+		return false;
+	/* Nothing above every horizon is ever computed. */
+	if (TIMESTAMP_IS_NOBEGIN(instant))
+		aj_capture_range(w->table, DT_NOBEGIN, MIN_TIMESTAMP);
+	return true;
+}
 
-	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_AFTER(trigger->tg_event) ||
-		(for_row ? !TRIGGER_FIRED_FOR_ROW(trigger->tg_event)
-				 : !TRIGGER_FIRED_BY_TRUNCATE(trigger->tg_event)))
-		ereport(
-			ERROR,
-			(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-			 for_row
-				 ? errmsg("function must be called as an AFTER ROW trigger")
-				 : errmsg(
-					   "function must be called as an AFTER TRUNCATE trigger")));
-	return trigger;
+static void
+note_place(Written *w, Cell *cell, ItemPointer tid)
+{
+	if (cell->ntids == MAX_TIDS_OF_CELL || w->ntids == MAX_TIDS ||
+		GetCurrentTransactionNestLevel() > 1)
+	{
+		cell->whole = true;
+		return;
+	}
+	if (w->ntids == 0)
+		w->tids_file = aj_file_of(w->table);
+	if (cell->ntids == 0)
+		cell->tids =
+			MemoryContextAlloc(TopTransactionContext,
+							   sizeof(ItemPointerData) * MAX_TIDS_OF_CELL);
+	cell->tids[cell->ntids++] = *tid;
+	w->ntids++;
 }
 
 /*
- * aggjobs_capture_row
- *		AFTER ROW trigger for INSERT, UPDATE and DELETE on a source; its
- *		argument is the name of the time column.
+ * aj_capture_insert
+ *		A row of this time was inserted into a table at this place.
  */
-Datum
-aggjobs_capture_row(PG_FUNCTION_ARGS)
+void
+aj_capture_insert(Oid table, TimestampTz instant, ItemPointer tid)
 {
-	TriggerData *trigger = check_trigger(fcinfo, true);
-	TupleDesc desc = RelationGetDescr(trigger->tg_relation);
-	Source *source;
-	int column;
+	Written *w = written;
+	Cell *cell;
 
-	if (suspended == RelationGetRelid(trigger->tg_relation))
-		PG_RETURN_POINTER(NULL);
-	if (fcinfo->flinfo->fn_extra == NULL)
+	/* The way of nearly every row: the cell is that of the row before. */
+	if (w != NULL && w->table == table && instant >= w->from &&
+		instant < w->to && w->last->whole)
 	{
-		int *found = MemoryContextAlloc(fcinfo->flinfo->fn_mcxt, sizeof(int));
-
-		*found = time_column(trigger);
-		fcinfo->flinfo->fn_extra = found;
+		w->last->rows++;
+		return;
 	}
-	column = *(int *) fcinfo->flinfo->fn_extra;
-
-	source = find_source(RelationGetRelid(trigger->tg_relation));
-	note_row(source, trigger->tg_trigtuple, column, desc);
-	if (TRIGGER_FIRED_BY_UPDATE(trigger->tg_event))
-		note_row(source, trigger->tg_newtuple, column, desc);
-	PG_RETURN_POINTER(NULL);
+	w = find_written(table);
+	if (note_infinite(w, instant))
+		return;
+	cell = find_cell(w, instant);
+	cell->rows++;
+	if (cell->whole)
+		return;
+	if (instant < w->horizon)
+		note_place(w, cell, tid);
+	else
+		cell->whole = true;
 }
 
-/*
- * aggjobs_capture_truncate
- *		AFTER TRUNCATE trigger on a source: all of it was written.
- */
-Datum
-aggjobs_capture_truncate(PG_FUNCTION_ARGS)
+/* A row of this time was changed or deleted. */
+void
+aj_capture_write(Oid table, TimestampTz instant)
 {
-	TriggerData *trigger = check_trigger(fcinfo, false);
+	Written *w = find_written(table);
+	Cell *cell;
 
-	find_source(RelationGetRelid(trigger->tg_relation))->everything = true;
-	PG_RETURN_POINTER(NULL);
+	if (note_infinite(w, instant))
+		return;
+	cell = find_cell(w, instant);
+	cell->rows++;
+	cell->whole = true;
+}
+
+/* Anything may have been done within a range. */
+void
+aj_capture_range(Oid table, TimestampTz from, TimestampTz to)
+{
+	Written *w = find_written(table);
+
+	generation++;
+	w->range.from = Min(w->range.from, from);
+	w->range.to = Max(w->range.to, to);
 }
 
 static int
-compare_hours(const void *a, const void *b)
+compare_cells(const void *a, const void *b)
 {
-	int64 x = *(const int64 *) a;
-	int64 y = *(const int64 *) b;
+	int64 x = (*(Cell *const *) a)->number;
+	int64 y = (*(Cell *const *) b)->number;
 
 	return (x > y) - (x < y);
 }
 
-static void
-append_hours(Oid relid, int64 first, int64 last)
-{
-	aj_change_add(relid, first * HOUR, (last + 1) * HOUR);
-}
-
-/* Append one range per run of neighbouring hours. */
-static void
-append_hour_set(const Source *source)
+static Cell **
+sorted_cells(const Written *w, int *n)
 {
 	HASH_SEQ_STATUS scan;
-	int64 *entry;
-	long n = 0;
-	int64 *hours =
-		palloc(sizeof(int64) * (Size) hash_get_num_entries(source->hours));
-	int64 first;
+	Cell *cell;
+	Cell **cells =
+		palloc(sizeof(Cell *) * (Size) (hash_get_num_entries(w->cells) + 1));
 
-	hash_seq_init(&scan, source->hours);
-	while ((entry = hash_seq_search(&scan)) != NULL)
-		hours[n++] = *entry;
-	qsort(hours, (size_t) n, sizeof(int64), compare_hours);
+	*n = 0;
+	hash_seq_init(&scan, w->cells);
+	while ((cell = hash_seq_search(&scan)) != NULL)
+		cells[(*n)++] = cell;
+	qsort(cells, (size_t) *n, sizeof(Cell *), compare_cells);
+	return cells;
+}
 
-	first = hours[0];
-	for (long i = 1; i < n; i++)
+/* Append a cell, and those right after it if none of them has places. */
+static int
+append_cells(const Written *w, Oid source, Cell **cells, int n)
+{
+	AjChange change = {.source = source};
+	int used = 1;
+
+	change.range.from = cells[0]->number * w->width;
+	change.rows = cells[0]->rows;
+	if (!cells[0]->whole)
 	{
-		if (hours[i] == hours[i - 1] + 1)
-			continue;
-		append_hours(source->relid, first, hours[i - 1]);
-		first = hours[i];
+		change.part = w->table;
+		change.file = w->tids_file;
+		change.ntids = cells[0]->ntids;
+		change.tids = cells[0]->tids;
 	}
-	append_hours(source->relid, first, hours[n - 1]);
-	pfree(hours);
-}
-
-static void
-append_source(const Source *source)
-{
-	if (!SearchSysCacheExists1(RELOID, ObjectIdGetDatum(source->relid)))
-		return;
-	if (source->everything)
-		aj_change_add(source->relid, DT_NOBEGIN, DT_NOEND);
-	else if (source->first > source->last)
-		return;
-	else if (source->hours != NULL)
-		append_hour_set(source);
 	else
-		append_hours(source->relid, source->first, source->last);
+		for (; used < n && cells[used]->whole &&
+			 cells[used]->number == cells[used - 1]->number + 1;
+			 used++)
+			change.rows += cells[used]->rows;
+	change.range.to = (cells[used - 1]->number + 1) * w->width;
+	aj_change_append(&change);
+	return used;
 }
 
 static void
-append_all(void)
+append_below(const Written *w, Oid source, TimestampTz horizon)
 {
-	Oid schema = get_namespace_oid("aggjobs", true);
-	bool read_only = XactReadOnly;
+	int n;
+	Cell **cells = sorted_cells(w, &n);
+	int end = n;
 
-	/* The extension itself may have been dropped by this transaction. */
-	if (schema == InvalidOid ||
-		get_relname_relid("change", schema) == InvalidOid)
+	while (end > 0 && cells[end - 1]->number * w->width >= horizon)
+		end--;
+	for (int i = 0; i < end;)
+		i += append_cells(w, source, &cells[i], end - i);
+	pfree(cells);
+
+	if (w->range.from < w->range.to && w->range.from < horizon)
+	{
+		AjChange change = {.source = source, .range = w->range};
+
+		if (w->table != source)
+			(void) aj_source_cut_to_part(source, w->table, &change.range);
+		aj_change_append(&change);
+	}
+}
+
+/* Append what was written to a table for each source that it is a part of. */
+static void
+append_written(const Written *w, bool all)
+{
+	const Ancestry *ancestry;
+	Ancestry copy;
+
+	if (get_rel_relkind(w->table) == '\0')
 		return;
-	/* SET TRANSACTION READ ONLY may have come after the rows were written. */
-	XactReadOnly = false;
-	PushActiveSnapshot(GetTransactionSnapshot());
-	for (Source *source = sources; source != NULL; source = source->next)
-		append_source(source);
-	PopActiveSnapshot();
-	XactReadOnly = read_only;
+	ancestry = ancestry_of(w->table);
+	copy = *ancestry;
+	for (int i = 0; i < copy.n; i++)
+	{
+		TimestampTz horizon = aj_gate_horizon(copy.tables[i]);
+
+		if (horizon == AJ_GATE_UNKNOWN && !aj_source_exists(copy.tables[i]))
+			continue;
+		append_below(w, copy.tables[i], all ? DT_NOEND : horizon);
+	}
+}
+
+static void
+append_all(bool all)
+{
+	/* The extension itself may have been dropped by this transaction. */
+	if (!aj_change_can_append())
+		return;
+	for (Written *w = written; w != NULL; w = w->next)
+		append_written(w, all);
+}
+
+#ifdef AGGJOBS_TESTING
+/* Widen the gap that the gate is there for. */
+static void
+linger(void)
+{
+	if (aj_test_commit_delay > 0)
+		(void) WaitLatch(MyLatch, WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+						 aj_test_commit_delay,
+						 aj_wait_event("AggjobsTestCommitDelay"));
+}
+#else
+#define linger() ((void) 0)
+#endif
+
+static bool
+is_part_of(Oid table, Oid source)
+{
+	const Ancestry *ancestry = ancestry_of(table);
+
+	for (int i = 0; i < ancestry->n; i++)
+		if (ancestry->tables[i] == source)
+			return true;
+	return false;
+}
+
+/*
+ * aj_capture_pending
+ *		What this transaction has written to a source and will append to
+ *		aggjobs.change when it commits, whatever the horizon is by then.
+ */
+AjRange *
+aj_capture_pending(Oid source, int *n)
+{
+	int size = 0;
+	AjRange *ranges;
+
+	*n = 0;
+	for (Written *w = written; w != NULL; w = w->next)
+		size += (int) hash_get_num_entries(w->cells) + 1;
+	ranges = palloc(sizeof(AjRange) * (Size) Max(size, 1));
+	for (Written *w = written; w != NULL; w = w->next)
+	{
+		HASH_SEQ_STATUS scan;
+		Cell *cell;
+
+		if (!is_part_of(w->table, source))
+			continue;
+		if (w->range.from < w->range.to)
+			ranges[(*n)++] = w->range;
+		hash_seq_init(&scan, w->cells);
+		while ((cell = hash_seq_search(&scan)) != NULL)
+		{
+			ranges[*n].from = cell->number * w->width;
+			ranges[(*n)++].to = (cell->number + 1) * w->width;
+		}
+	}
+	return ranges;
+}
+
+/*
+ * A number that moves whenever aj_capture_pending() may say something new, or
+ * a table may have got another file or other partitions.
+ */
+uint64
+aj_capture_generation(void)
+{
+	return generation;
 }
 
 static void
@@ -304,13 +547,24 @@ at_transaction_end(XactEvent event, void *arg)
 	switch (event)
 	{
 		case XACT_EVENT_PRE_COMMIT:
-		case XACT_EVENT_PRE_PREPARE:
-			if (sources != NULL)
-				append_all();
-			sources = NULL;
+			if (written != NULL)
+			{
+				aj_gate_enter();
+				append_all(false);
+				linger();
+			}
+			written = NULL;
 			break;
+		case XACT_EVENT_PRE_PREPARE:
+			if (written != NULL)
+				append_all(true);
+			written = NULL;
+			break;
+		case XACT_EVENT_COMMIT:
 		case XACT_EVENT_ABORT:
-			sources = NULL;
+			written = NULL;
+			generation++;
+			aj_gate_leave();
 			break;
 		default:
 			break;
@@ -319,13 +573,13 @@ at_transaction_end(XactEvent event, void *arg)
 
 /*
  * aj_capture_suspend, aj_capture_resume
- *		Retention deletes rows of a table without making their buckets stale.
+ *		Retention deletes rows of a source without making their buckets stale.
  *		Who suspends resumes, also after an error.
  */
 void
-aj_capture_suspend(Oid table)
+aj_capture_suspend(Oid source)
 {
-	suspended = table;
+	suspended = source;
 }
 
 void
@@ -334,9 +588,16 @@ aj_capture_resume(void)
 	suspended = InvalidOid;
 }
 
+bool
+aj_capture_is_suspended(Oid source)
+{
+	return suspended == source && suspended != InvalidOid;
+}
+
 /* Called once per process, when the library is loaded. */
 void
 aj_capture_register(void)
 {
 	RegisterXactCallback(at_transaction_end, NULL);
+	CacheRegisterRelcacheCallback(forget_ancestries, (Datum) 0);
 }

@@ -1,14 +1,25 @@
 /*
  * capture.h
- *	  Notes which hours of a source a transaction has written.
+ *	  Notes what a transaction has written to the sources of rollups.
  */
 #ifndef AJ_ROLLUP_CAPTURE_H
 #define AJ_ROLLUP_CAPTURE_H
 
 #include "base/compat.h"
+#include "catalog/rollup.h"
+#include "storage/itemptr.h"
 
 extern void aj_capture_register(void);
-extern void aj_capture_suspend(Oid table);
+
+extern void aj_capture_insert(Oid table, TimestampTz instant, ItemPointer tid);
+extern void aj_capture_write(Oid table, TimestampTz instant);
+extern void aj_capture_range(Oid table, TimestampTz from, TimestampTz to);
+
+extern AjRange *aj_capture_pending(Oid source, int *n);
+extern uint64 aj_capture_generation(void);
+
+extern void aj_capture_suspend(Oid source);
 extern void aj_capture_resume(void);
+extern bool aj_capture_is_suspended(Oid source);
 
 #endif /* AJ_ROLLUP_CAPTURE_H */

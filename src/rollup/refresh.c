@@ -3,21 +3,28 @@
  * refresh.c
  *	  Compute the buckets of a rollup that are due, or those asked for.
  *
- * A refresh recomputes whole buckets: in one transaction it deletes them from
- * the target and inserts what the rollup's query returns for them.  So it can
- * be repeated at will, and readers see a bucket before or after, never
- * between.
+ * A refresh has three parts, each in transactions of its own where the caller
+ * allows it:
  *
- * The order matters.  The change rows of the source become stale rows, and
- * stale rows are taken, by statements whose snapshots are older than that of
- * the query: a row whose note was taken is seen by the query, and a note that
- * comes later waits for the next refresh.
+ *	1. the capture of the source is checked, and its change rows become stale
+ *	   rows of all its rollups;
+ *	2. the horizon moves up to the bucket that is open now: it is published,
+ *	   writers that are committing are waited for (shmem/gate.c), and what it
+ *	   has passed becomes stale;
+ *	3. stale ranges are computed in batches, the newest first: stale rows are
+ *	   taken away, and only then is the snapshot taken in which the query
+ *	   runs, so that a row whose note was taken is seen by the query, and a
+ *	   note that comes later waits for the next refresh.
+ *
+ * doc/dev/capture.md says why the live view is right in every snapshot.  In a
+ * transaction with one snapshot for all, part 2 is left out.
  *
  * A rollup over a rollup has its source refreshed first.
  *
- * Locks: the row of the rollup (aj_rollup_lock) until the end of the
- * transaction, a child's before its parent's.  Runs with the rights of the
- * current user, who must be able to read the source and write the target.
+ * Locks: the row of the rollup (aj_rollup_lock) until the end of each
+ * transaction; who waits for it can be cancelled, and for other locks a
+ * refresh waits LOCK_LIMIT.  Runs with the rights of the current user, who
+ * must be able to read the source and write the target.
  *
  * Copyright (c) 2026, pg_aggjobs contributors
  *
@@ -28,10 +35,22 @@
  */
 #include "base/compat.h"
 
+#include "access/xact.h"
 #include "base/spi.h"
+#include "catalog/change.h"
+#include "catalog/source.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
+#include "rollup/batch.h"
+#include "rollup/capture_install.h"
+#include "rollup/compute.h"
+#include "rollup/live.h"
 #include "rollup/refresh.h"
+#include "shmem/gate.h"
+#include "utils/guc.h"
+#include "utils/snapmgr.h"
+
+#define LOCK_LIMIT "10s"
 
 static void
 commit_so_far(const AjRefresh *refresh)
@@ -40,94 +59,114 @@ commit_so_far(const AjRefresh *refresh)
 		refresh->commit(refresh->commit_arg);
 }
 
-/* The target's columns that the query fills, as a list for INSERT. */
-static char *
-insert_columns(const AjRollup *rollup)
+static TimestampTz
+horizon_of(const AjRollup *rollup)
 {
-	MemoryContext context = CurrentMemoryContext;
-	AjSpi spi;
-	char *columns;
+	return rollup->horizon == AJ_NO_TIME ? DT_NOBEGIN : rollup->horizon;
+}
 
-	aj_spi_open(&spi, AJ_RIGHTS_CALLER);
-	(void) aj_spi_run("SELECT string_agg(quote_ident(a.attname), ', '"
-					  " ORDER BY a.attnum) FROM pg_attribute a"
-					  " WHERE a.attrelid = $1 AND a.attnum > 0"
-					  " AND NOT a.attisdropped AND a.attgenerated = ''",
-					  AJ_ARGS(aj_arg_oid(rollup->target)));
-	columns = aj_spi_text(0, 1, context);
-	aj_spi_close(&spi);
-	return columns;
+static TimestampTz
+frozen_line(const AjRollup *rollup)
+{
+	return rollup->frozen_before == AJ_NO_TIME ? DT_NOBEGIN
+											   : rollup->frozen_before;
 }
 
 /*
- * A range without end is cut to where the source has rows, so that the query
- * gets finite bounds.  False if there are none.
+ * aj_refresh_check_rights
+ *		Who may not write the target must not move what we note about it
+ *		either, also when there is nothing to write: error 42501.
  */
-static bool
-cut_to_source(const AjRollup *rollup, AjRange *range)
+void
+aj_refresh_check_rights(const AjRollup *rollup)
 {
-	AjSpi spi;
-	char *sql;
-	bool some;
+	const AclMode needed[] = {ACL_INSERT, ACL_UPDATE, ACL_DELETE};
 
-	if (!TIMESTAMP_NOT_FINITE(range->from) && !TIMESTAMP_NOT_FINITE(range->to))
-		return true;
-	sql =
-		psprintf("SELECT min(s.%s), max(s.%s) FROM %s s WHERE isfinite(s.%s)"
-				 " AND s.%s >= $1 AND s.%s < $2",
-				 rollup->time_column, rollup->time_column, rollup->source_name,
-				 rollup->time_column, rollup->time_column, rollup->time_column);
-	aj_spi_open(&spi, AJ_RIGHTS_CALLER);
-	(void) aj_spi_run_once(
-		sql, AJ_ARGS(aj_arg_time(range->from), aj_arg_time(range->to)));
-	some = !aj_spi_isnull(0, 1);
-	if (some)
+	for (int i = 0; i < (int) lengthof(needed); i++)
 	{
-		TimestampTz first = aj_spi_time(0, 1, AJ_NO_TIME);
-		TimestampTz last = aj_spi_time(0, 2, AJ_NO_TIME);
-
-		range->from = Max(range->from, aj_rollup_bucket(rollup, first).from);
-		range->to = Min(range->to, aj_rollup_bucket(rollup, last).to);
+		if (pg_class_aclcheck(rollup->target, GetUserId(), needed[i]) ==
+			ACLCHECK_OK)
+			continue;
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg("permission denied to refresh rollup \"%s\"", rollup->name),
+			 errdetail(
+				 "It fills table %s, which needs INSERT, UPDATE and DELETE.",
+				 rollup->target_name)));
 	}
-	aj_spi_close(&spi);
-	return some;
 }
 
-/* Delete the buckets in a range and insert them anew. */
-static void
-compute(const AjRollup *rollup, AjRange range, AjRefresh *refresh)
+/* Lock the rollup, then limit the wait for all other locks. */
+static int
+begin_piece(AjRollup *rollup)
 {
-	AjSpi spi;
-	char *delete_sql;
-	char *insert_sql;
+	int level;
 
-	delete_sql = psprintf("DELETE FROM %s t WHERE t.bucket >= $1"
-						  " AND t.bucket < $2",
-						  rollup->target_name);
-	insert_sql = psprintf("INSERT INTO %s (%s) %s", rollup->target_name,
-						  insert_columns(rollup), rollup->query);
+	if (!aj_rollup_lock(rollup))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("rollup \"%s\" was dropped", rollup->name)));
+	level = NewGUCNestLevel();
+	(void) set_config_option("lock_timeout", LOCK_LIMIT, PGC_USERSET,
+							 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	return level;
+}
 
-	aj_spi_open(&spi, AJ_RIGHTS_CALLER);
-	refresh->rows_deleted += (int64) aj_spi_run_once(
-		delete_sql, AJ_ARGS(aj_arg_time(range.from), aj_arg_time(range.to)));
-	aj_spi_close(&spi);
+static void
+end_piece(int level)
+{
+	AtEOXact_GUC(true, level);
+}
 
-	if (!cut_to_source(rollup, &range))
+/*
+ * Where the rollup below is dirty in the snapshot in which this one is going
+ * to be computed, its table does not have what we read: if that is undone
+ * before it is refreshed, nothing in the table tells us.  So this stays stale.
+ */
+static void
+keep_uncertain(const AjRollup *rollup, AjRange range)
+{
+	AjRange *ranges;
+	AjLive *below;
+	int n;
+
+	if (rollup->source_rollup == NULL)
 		return;
-	aj_spi_open(&spi, AJ_RIGHTS_CALLER);
-	refresh->rows_written += (int64) aj_spi_run_once(
-		insert_sql, AJ_ARGS(aj_arg_time(range.from), aj_arg_time(range.to)));
-	aj_spi_close(&spi);
+	below = aj_live_compute(aj_rollup_find(rollup->source_rollup, false));
+	ranges = palloc(sizeof(AjRange) * (Size) (below->ndirty + 1));
+	for (int i = 0; i < below->ndirty; i++)
+		ranges[i] = aj_rollup_widen(rollup, below->dirty[i]);
+	ranges[below->ndirty].from =
+		aj_bucket_start(&rollup->bucket, below->open_from);
+	ranges[below->ndirty].to = DT_NOEND;
+	n = aj_ranges_tidy(ranges, below->ndirty + 1, range);
+	for (int i = 0; i < n; i++)
+		aj_stale_add(rollup, ranges[i]);
 }
 
-/* Compute one range, and tell those who depend on it. */
+/* Compute one range in one snapshot, with its stale rows taken before. */
 static void
-refresh_range(const AjRollup *rollup, AjRange range, AjRefresh *refresh)
+compute_range(AjRollup *rollup, AjRange range, AjRefresh *refresh)
 {
+	AjApplied applied = {0};
+	bool few;
+	int n;
+	AjStale *stale;
+
 	CHECK_FOR_INTERRUPTS();
-	aj_stale_take(rollup->rollup_id, range);
-	compute(rollup, range, refresh);
-	aj_stale_add_parents(rollup->rollup_id, range);
+	stale = aj_stale_take(rollup, range, &n);
+	CommandCounterIncrement();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	keep_uncertain(rollup, range);
+	few = refresh->within == NULL && refresh->at == AJ_NO_TIME &&
+		aj_wanted_find(rollup, range, stale, n);
+	aj_apply(rollup, range, few, &applied);
+	aj_wanted_forget();
+	PopActiveSnapshot();
+
+	refresh->rows_deleted += applied.deleted;
+	refresh->rows_written += applied.inserted + applied.updated;
 	refresh->computed.from = refresh->ranges == 0
 		? range.from
 		: Min(refresh->computed.from, range.from);
@@ -136,154 +175,257 @@ refresh_range(const AjRollup *rollup, AjRange range, AjRefresh *refresh)
 	refresh->ranges++;
 }
 
-/* From the frozen line to the start of the bucket that is still open. */
-static AjRange
-closed_range(const AjRollup *rollup, TimestampTz now)
-{
-	AjRange closed;
-
-	closed.from = rollup->frozen_before == AJ_NO_TIME ? DT_NOBEGIN
-													  : rollup->frozen_before;
-	closed.to = aj_rollup_bucket(rollup, now).from;
-	return closed;
-}
-
-/* Stale ranges below the frozen line will never be computed: forget them. */
+/* Stale rows outside of what may be computed mean nothing: forget them. */
 static void
-drop_frozen(const AjRollup *rollup)
+drop_outside(const AjRollup *rollup)
 {
-	AjRange frozen = {DT_NOBEGIN, rollup->frozen_before};
+	AjRange below = {DT_NOBEGIN, frozen_line(rollup)};
+	AjRange above = {Max(horizon_of(rollup), frozen_line(rollup)), DT_NOEND};
 	int n;
 
-	if (rollup->frozen_before == AJ_NO_TIME)
-		return;
-	(void) aj_stale_ranges(rollup, frozen, &n);
-	if (n == 0)
-		return;
-	aj_stale_take(rollup->rollup_id, frozen);
-	ereport(
-		NOTICE,
-		(errmsg(
-			 "rollup \"%s\": %d ranges were written after their raw rows had been retired",
-			 rollup->name, n),
-		 errdetail("Buckets that were retired keep what they have.")));
+	(void) aj_stale_take(rollup, above, &n);
+	(void) aj_stale_take(rollup, below, &n);
 }
 
 /*
- * Who may not write the target must not move what we note about it either,
- * also when there is nothing to write.
+ * The newest stale range that is to be computed and lies below what this
+ * refresh has computed already; false if there is none.  What becomes stale
+ * above, meanwhile, is for the next refresh.
+ */
+static bool
+newest_stale(const AjRollup *rollup, TimestampTz below, AjRange *newest)
+{
+	AjRange within = {frozen_line(rollup), Min(horizon_of(rollup), below)};
+	int n;
+	AjRange *ranges = aj_stale_ranges(rollup, within, &n);
+
+	if (n > 0)
+		*newest = ranges[n - 1];
+	pfree(ranges);
+	return n > 0;
+}
+
+/* Several small ranges may go into one transaction. */
+#define PIECE_SECONDS 1.0
+
+static bool
+time_is_up(instr_time since)
+{
+	instr_time now;
+
+	INSTR_TIME_SET_CURRENT(now);
+	INSTR_TIME_SUBTRACT(now, since);
+	return INSTR_TIME_GET_DOUBLE(now) > PIECE_SECONDS;
+}
+
+/* One transaction's worth of stale ranges; false if there was none. */
+static bool
+compute_some(AjRollup *rollup, AjBatch *batch, TimestampTz *below,
+			 AjRefresh *refresh)
+{
+	int level = begin_piece(rollup);
+	instr_time since;
+	AjRange stale;
+	bool some = false;
+
+	INSTR_TIME_SET_CURRENT(since);
+	while (newest_stale(rollup, *below, &stale))
+	{
+		AjRange range = aj_batch_next(batch, stale);
+
+		compute_range(rollup, range, refresh);
+		aj_batch_done(batch, range);
+		*below = range.from;
+		some = true;
+		if (time_is_up(since))
+			break;
+	}
+	if (!some)
+		drop_outside(rollup);
+	end_piece(level);
+	return some;
+}
+
+static bool
+any_stale(const AjRollup *rollup)
+{
+	AjRange all = {DT_NOBEGIN, DT_NOEND};
+	int n;
+
+	(void) aj_stale_ranges(rollup, all, &n);
+	return n > 0;
+}
+
+static void
+compute_stale(AjRollup *rollup, AjRefresh *refresh)
+{
+	AjBatch batch;
+	TimestampTz below = DT_NOEND;
+
+	if (!any_stale(rollup))
+		return;
+	aj_batch_begin(&batch, rollup);
+	while (compute_some(rollup, &batch, &below, refresh))
+		commit_so_far(refresh);
+	commit_so_far(refresh);
+}
+
+/* Where the horizon may go: the start of the bucket that is open. */
+static TimestampTz
+next_horizon(const AjRollup *rollup, TimestampTz now)
+{
+	TimestampTz until = now;
+
+	if (rollup->source_rollup != NULL)
+	{
+		AjRollup *child = aj_rollup_find(rollup->source_rollup, false);
+
+		until = Min(until, horizon_of(child));
+	}
+	if (TIMESTAMP_NOT_FINITE(until))
+		return until;
+	return aj_bucket_start(&rollup->bucket, until);
+}
+
+/*
+ * After a start of the server nobody has published a horizon, and writers log
+ * all that they write.
  */
 static void
-check_rights(const AjRollup *rollup)
+tell_writers(const AjRollup *rollup, TimestampTz horizon)
 {
-	if (pg_class_aclcheck(rollup->target, GetUserId(), ACL_INSERT) !=
-			ACLCHECK_OK ||
-		pg_class_aclcheck(rollup->target, GetUserId(), ACL_DELETE) !=
-			ACLCHECK_OK)
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("permission denied to refresh rollup \"%s\"",
-						rollup->name),
-				 errdetail("It fills table %s, which needs INSERT and DELETE.",
-						   rollup->target_name)));
+	if (rollup->lookback == 0 && !TIMESTAMP_IS_NOBEGIN(horizon) &&
+		aj_gate_horizon(rollup->source) == AJ_GATE_UNKNOWN)
+		aj_gate_publish(rollup->source,
+						aj_rollup_greatest_horizon(rollup->source));
+}
+
+/*
+ * From here on writers log what they write below "next", and those who did
+ * not know of it have ended.  What is published must not lie below the horizon
+ * of any other rollup of the source.
+ */
+static void
+raise_gate(const AjRollup *rollup, TimestampTz next)
+{
+	TimestampTz others = aj_rollup_greatest_horizon(rollup->source);
+
+	aj_gate_publish(rollup->source, Max(next, others));
+	aj_gate_wait();
+}
+
+/* Move the horizon, and let what it has passed be stale. */
+static void
+advance(AjRollup *rollup, AjRefresh *refresh)
+{
+	TimestampTz next = next_horizon(rollup, refresh->now);
+	AjRange passed;
+	int level;
+
+	if (IsolationUsesXactSnapshot())
+		return;
+	if (next <= horizon_of(rollup))
+	{
+		tell_writers(rollup, horizon_of(rollup));
+		return;
+	}
+	level = begin_piece(rollup);
+	if (next > horizon_of(rollup))
+	{
+		passed.from = Max(horizon_of(rollup), frozen_line(rollup));
+		passed.to = next;
+		if (rollup->lookback == 0)
+			raise_gate(rollup, next);
+		aj_stale_add(rollup, passed);
+		aj_rollup_set_horizon(rollup, next);
+		rollup->horizon = next;
+	}
+	end_piece(level);
+	commit_so_far(refresh);
+}
+
+/* The last buckets of a rollup whose source is not captured. */
+static void
+look_back(AjRollup *rollup, AjRefresh *refresh)
+{
+	AjRange range = {rollup->horizon, rollup->horizon};
+	int level;
+
+	if (rollup->horizon == AJ_NO_TIME)
+		return;
+	for (int i = 0; i < rollup->lookback; i++)
+		range.from = aj_bucket_start(&rollup->bucket, range.from - 1);
+	range.from = Max(range.from, frozen_line(rollup));
+	level = begin_piece(rollup);
+	aj_stale_add(rollup, range);
+	end_piece(level);
 }
 
 static void
 refresh_due(AjRollup *rollup, AjRefresh *refresh)
 {
-	AjRange closed;
-	AjRange *ranges;
-	int n;
-
-	check_rights(rollup);
-	if (rollup->source_rollup == 0)
-		(void) aj_change_absorb(rollup->source);
-	commit_so_far(refresh);
-
-	aj_rollup_lock(rollup);
-	drop_frozen(rollup);
-	closed = closed_range(rollup, refresh->now);
-	ranges = aj_stale_ranges(rollup, closed, &n);
-	for (int i = 0; i < n; i++)
-		refresh_range(rollup, ranges[i], refresh);
-	aj_rollup_set_horizon(rollup->rollup_id, closed.to);
+	if (rollup->source_rollup != NULL)
+		refresh_due(aj_rollup_find(rollup->source_rollup, false), refresh);
+	aj_refresh_check_rights(rollup);
+	if (rollup->lookback == 0)
+	{
+		aj_capture_mend(rollup->source);
+		aj_change_absorb(rollup->source);
+		commit_so_far(refresh);
+	}
+	advance(rollup, refresh);
+	if (rollup->lookback > 0)
+		look_back(rollup, refresh);
+	compute_stale(rollup, refresh);
 }
 
-/* A bucket below the frozen line can't be computed any more. */
+/* Compute a range whether it is stale or not, and that of its sources. */
 static void
-check_not_frozen(const AjRollup *rollup, AjRange range)
+refresh_range(AjRollup *rollup, AjRange range, AjRefresh *refresh)
 {
-	if (rollup->frozen_before != AJ_NO_TIME &&
-		range.from < rollup->frozen_before)
-		ereport(
-			ERROR,
+	AjRange own = aj_rollup_widen(rollup, range);
+	int level;
+
+	if (rollup->source_rollup != NULL)
+		refresh_range(aj_rollup_find(rollup->source_rollup, false), own,
+					  refresh);
+	aj_refresh_check_rights(rollup);
+	if (rollup->lookback == 0)
+	{
+		aj_capture_mend(rollup->source);
+		aj_change_absorb(rollup->source);
+		commit_so_far(refresh);
+	}
+	level = begin_piece(rollup);
+	own.from = Max(own.from, frozen_line(rollup));
+	if (own.from < own.to)
+		compute_range(rollup, own, refresh);
+	end_piece(level);
+	commit_so_far(refresh);
+}
+
+/* The bucket of an instant must not be frozen. */
+static void
+check_not_frozen(const AjRollup *rollup, AjRange bucket)
+{
+	if (bucket.from >= frozen_line(rollup))
+		return;
+	ereport(ERROR,
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-			 errmsg("rollup \"%s\" is frozen before %s", rollup->name,
+			 errmsg("rollup \"%s\" can't be computed before %s", rollup->name,
 					timestamptz_to_str(rollup->frozen_before)),
-			 errdetail(
-				 "The raw rows of the bucket that begins at %s were retired, so computing it again would lose it.",
-				 timestamptz_to_str(range.from))));
-}
-
-/* What of a range can still be computed; false if nothing. */
-static bool
-part_not_frozen(const AjRollup *rollup, AjRange range, AjRange *part)
-{
-	*part = range;
-	if (rollup->frozen_before != AJ_NO_TIME)
-		part->from = Max(part->from, rollup->frozen_before);
-	return part->from < part->to;
-}
-
-static void
-refresh_at(AjRollup *rollup, AjRange range, bool is_source, AjRefresh *refresh)
-{
-	check_rights(rollup);
-	if (rollup->source_rollup == 0)
-		(void) aj_change_absorb(rollup->source);
-	commit_so_far(refresh);
-	aj_rollup_lock(rollup);
-	if (!is_source)
-		check_not_frozen(rollup, range);
-	else if (!part_not_frozen(rollup, range, &range))
-		return;
-	refresh_range(rollup, range, refresh);
-}
-
-/* Refresh what a rollup is computed from, if that is a rollup too. */
-static void
-refresh_source(const AjRollup *rollup, const AjRange *range,
-			   const AjRefresh *parent)
-{
-	AjRollup *child;
-	AjRefresh refresh = *parent;
-	AjRange part;
-
-	if (rollup->source_rollup == 0)
-		return;
-	child = aj_rollup_get(rollup->source_rollup);
-	refresh.ranges = 0;
-	if (range == NULL)
-	{
-		refresh_source(child, NULL, &refresh);
-		refresh_due(child, &refresh);
-	}
-	else if (part_not_frozen(child, *range, &part))
-	{
-		refresh_source(child, &part, &refresh);
-		refresh_at(child, part, true, &refresh);
-	}
-	commit_so_far(parent);
+			 errdetail("The raw rows of the time before were retired.")));
 }
 
 /*
  * aj_refresh
- *		Compute the stale buckets of a rollup that have ended, or, if
- *		refresh->at is given, the bucket of that instant, ended or not; its
- *		sources first.
+ *		Compute the stale buckets of a rollup that have ended; or, if
+ *		refresh->at is given, the bucket of that instant, ended or not; or, if
+ *		refresh->within is given, all buckets in that range; its sources first.
  *
  * Leaves the last transaction open, for the caller to add the result to.
- * Errors: 55000 if the bucket asked for is frozen; whatever the query raises.
+ * Errors: 55000 if the bucket asked for is frozen, or changes of the source
+ * can't be captured; 42501; whatever the query raises.
  */
 void
 aj_refresh(AjRollup *rollup, AjRefresh *refresh)
@@ -293,15 +435,19 @@ aj_refresh(AjRollup *rollup, AjRefresh *refresh)
 	refresh->ranges = 0;
 	refresh->rows_deleted = 0;
 	refresh->rows_written = 0;
+	if (refresh->within != NULL)
+	{
+		refresh_range(rollup, *refresh->within, refresh);
+		return;
+	}
 	if (refresh->at == AJ_NO_TIME)
 	{
-		refresh_source(rollup, NULL, refresh);
 		refresh_due(rollup, refresh);
 		return;
 	}
 	range = aj_rollup_bucket(rollup, refresh->at);
-	refresh_source(rollup, &range, refresh);
-	refresh_at(rollup, range, false, refresh);
+	check_not_frozen(rollup, range);
+	refresh_range(rollup, range, refresh);
 }
 
 static void
@@ -310,32 +456,35 @@ tell_range(const AjRollup *rollup, AjRange range)
 	char *from = pstrdup(timestamptz_to_str(range.from));
 
 	ereport(NOTICE,
-			(errmsg("rollup \"%s\" would compute the %ss from %s to before %s",
-					rollup->name, rollup->unit, from,
-					timestamptz_to_str(range.to))));
+			(errmsg("rollup \"%s\" would compute from %s to before %s",
+					rollup->name, from, timestamptz_to_str(range.to))));
 }
 
 /* Tell what is due; returns how many ranges, those of the sources included. */
 static int
 tell_due(AjRollup *rollup, TimestampTz now)
 {
+	AjRange within;
 	AjRange *ranges;
 	int n;
 	int below = 0;
 
-	if (rollup->source_rollup != 0)
+	if (rollup->source_rollup != NULL)
 	{
-		AjRollup *child = aj_rollup_get(rollup->source_rollup);
+		AjRollup *child = aj_rollup_find(rollup->source_rollup, false);
 
 		below = tell_due(child, now);
 		if (below > 0)
-			ereport(NOTICE,
-					(errmsg("rollup \"%s\" would compute the %ss that these "
-							"changes of \"%s\" fall into, if they have ended",
-							rollup->name, rollup->unit, child->name)));
+			ereport(
+				NOTICE,
+				(errmsg("rollup \"%s\" would compute the buckets that these "
+						"changes of \"%s\" fall into, if they have ended",
+						rollup->name, child->name)));
 	}
-	ranges = aj_stale_ranges_to_come(rollup, closed_range(rollup, now), &n);
-	for (int i = 0; i < n; i++)
+	within.from = frozen_line(rollup);
+	within.to = next_horizon(rollup, now);
+	ranges = aj_due_ranges(rollup, within, &n);
+	for (int i = n - 1; i >= 0; i--)
 		tell_range(rollup, ranges[i]);
 	if (n + below == 0)
 		ereport(NOTICE,
@@ -346,8 +495,8 @@ tell_due(AjRollup *rollup, TimestampTz now)
 static void
 tell_at(AjRollup *rollup, AjRange range)
 {
-	if (rollup->source_rollup != 0)
-		tell_at(aj_rollup_get(rollup->source_rollup), range);
+	if (rollup->source_rollup != NULL)
+		tell_at(aj_rollup_find(rollup->source_rollup, false), range);
 	tell_range(rollup, range);
 }
 

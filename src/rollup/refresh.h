@@ -14,20 +14,23 @@ typedef void (*AjCommit)(void *arg);
 typedef struct AjRefresh
 {
 	/* in */
-	TimestampTz now; /* buckets that end later are open */
-	TimestampTz at;	 /* compute the bucket of this instant; or
+	TimestampTz now;	   /* buckets that end later are open */
+	TimestampTz at;		   /* compute the bucket of this instant; or
 								 * AJ_NO_TIME: what is due */
+	const AjRange *within; /* compute what is in this range, stale or
+							* not; or NULL */
 	AjCommit commit;
 	void *commit_arg;
 
 	/* out */
 	int ranges;
 	int64 rows_deleted;
-	int64 rows_written;
-	AjRange computed; /* from the first to the last */
+	int64 rows_written; /* inserted and updated */
+	AjRange computed;	/* from the first to the last */
 } AjRefresh;
 
 extern void aj_refresh(AjRollup *rollup, AjRefresh *refresh);
 extern void aj_refresh_plan(AjRollup *rollup, const AjRefresh *refresh);
+extern void aj_refresh_check_rights(const AjRollup *rollup);
 
 #endif /* AJ_ROLLUP_REFRESH_H */

@@ -21,8 +21,11 @@
 #include "base/compat.h"
 
 #include "base/spi.h"
+#include "catalog/change.h"
+#include "catalog/source.h"
 #include "miscadmin.h"
 #include "rollup/capture.h"
+#include "rollup/capture_install.h"
 #include "rollup/retention.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
@@ -36,9 +39,76 @@ qualified_name(Oid table)
 		get_namespace_name(get_rel_namespace(table)), get_rel_name(table));
 }
 
+/*
+ * Up to which instant, not after "wanted", rows of a rollup's source may go
+ * without a loss to it: the start of a bucket, not after the horizon, nor
+ * after a range that is still to be computed.  AJ_NO_TIME if nothing may go.
+ */
+static TimestampTz
+limit_of(const AjRollup *rollup, TimestampTz wanted)
+{
+	TimestampTz limit = wanted;
+	TimestampTz start;
+	AjRange *dirty;
+	int n;
+
+	if (rollup->horizon == AJ_NO_TIME)
+		return AJ_NO_TIME;
+	limit = Min(limit, rollup->horizon);
+	dirty = aj_dirty_of(rollup, false, &n);
+	for (int i = 0; i < n; i++)
+	{
+		/* What is frozen already is never computed again. */
+		if (rollup->frozen_before == AJ_NO_TIME ||
+			dirty[i].to > rollup->frozen_before)
+			limit = Min(limit, dirty[i].from);
+	}
+	start = aj_bucket_start(&rollup->bucket, limit);
+	return TIMESTAMP_IS_NOBEGIN(start) ? AJ_NO_TIME : start;
+}
+
+/*
+ * The same for all rollups of a source; "wanted" itself if it has none.
+ */
+static TimestampTz
+retire_limit(Oid source, TimestampTz wanted)
+{
+	int n;
+	AjRollup **rollups = aj_rollups_of(source, &n);
+	TimestampTz limit = wanted;
+
+	for (int i = 0; i < n; i++)
+	{
+		limit = limit_of(rollups[i], limit);
+		if (limit == AJ_NO_TIME)
+			break;
+	}
+	return limit;
+}
+
+/*
+ * Rows of a source before an instant are gone for good: its rollups keep what
+ * they have there, the bucket that holds the instant included.
+ */
+static void
+freeze(Oid source, TimestampTz before)
+{
+	int n;
+	AjRollup **rollups = aj_rollups_of(source, &n);
+
+	for (int i = 0; i < n; i++)
+	{
+		TimestampTz line = aj_bucket_start(&rollups[i]->bucket, before);
+
+		if (line < before)
+			line = aj_bucket_end(&rollups[i]->bucket, before);
+		aj_rollup_set_frozen(rollups[i], line);
+	}
+}
+
 /* Delete some rows without making their buckets stale. */
 static int64
-delete_batch(Oid table, const char *sql, TimestampTz limit)
+delete_batch(Oid table, const char *sql)
 {
 	volatile uint64 rows = 0;
 
@@ -49,8 +119,7 @@ delete_batch(Oid table, const char *sql, TimestampTz limit)
 		AjSpi spi;
 
 		aj_spi_open(&spi, AJ_RIGHTS_CALLER);
-		rows = aj_spi_run_once(sql,
-							   AJ_ARGS(aj_arg_time(limit), aj_arg_int8(BATCH)));
+		rows = aj_spi_run_once(sql, AJ_ARGS(aj_arg_int8(BATCH)));
 		aj_spi_close(&spi);
 	}
 	PG_FINALLY();
@@ -59,6 +128,62 @@ delete_batch(Oid table, const char *sql, TimestampTz limit)
 	}
 	PG_END_TRY();
 	return (int64) rows;
+}
+
+/*
+ * Drop the partitions that hold nothing but rows to go.  Their rows count as
+ * retired: what is noted about a partition that goes is forgotten with it.
+ */
+static void
+drop_partitions(AjRetire *retire)
+{
+	int n;
+	AjPart *parts = aj_source_parts(retire->table, &n);
+
+	for (int i = 0; i < n; i++)
+	{
+		AjSpi spi;
+
+		CHECK_FOR_INTERRUPTS();
+		if (parts[i].range.to > retire->limit ||
+			get_rel_name(parts[i].part) == NULL)
+			continue;
+		aj_source_delete_part(retire->table, parts[i].part);
+		aj_spi_open(&spi, AJ_RIGHTS_CALLER);
+		(void) aj_spi_run_command(
+			psprintf("DROP TABLE %s", qualified_name(parts[i].part)));
+		aj_spi_close(&spi);
+		retire->partitions++;
+	}
+}
+
+static void
+delete_rows(AjRetire *retire)
+{
+	char *table = qualified_name(retire->table);
+	const char *column = quote_identifier(retire->time_column);
+	AjSource *source = aj_source_find(retire->table);
+	AjBucket axis = {.time_type = get_atttype(retire->table,
+											  get_attnum(retire->table,
+														 retire->time_column))};
+	char *limit;
+	char *sql;
+	int64 rows;
+
+	if (source != NULL)
+		axis.epoch = source->epoch;
+	limit = aj_axis_literal(axis.time_type, axis.epoch, retire->limit);
+	/* Partitions have rows of the same ctid: the age is asked of each. */
+	sql = psprintf("DELETE FROM %s d WHERE d.ctid = ANY (ARRAY(SELECT t.ctid"
+				   " FROM %s t WHERE t.%s < %s LIMIT $1)) AND d.%s < %s",
+				   table, table, column, limit, column, limit);
+	do
+	{
+		rows = delete_batch(retire->table, sql);
+		retire->rows += rows;
+		if (retire->commit != NULL)
+			retire->commit(retire->commit_arg);
+	} while (rows > 0);
 }
 
 /*
@@ -71,28 +196,27 @@ delete_batch(Oid table, const char *sql, TimestampTz limit)
 void
 aj_retire(AjRetire *retire)
 {
-	char *table = qualified_name(retire->table);
-	const char *column = quote_identifier(retire->time_column);
-	char *sql;
-	int64 rows;
-
-	/* Partitions have rows of the same ctid: the age is asked of each. */
-	sql = psprintf("DELETE FROM %s d WHERE d.ctid = ANY (ARRAY(SELECT t.ctid"
-				   " FROM %s t WHERE t.%s < $1 LIMIT $2)) AND d.%s < $1",
-				   table, table, column, column);
 	retire->rows = 0;
+	retire->partitions = 0;
+	if (pg_class_aclcheck(retire->table, GetUserId(), ACL_DELETE) !=
+		ACLCHECK_OK)
+		aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_TABLE,
+					   get_rel_name(retire->table));
+	if (aj_source_exists(retire->table))
+	{
+		/* What is known to have changed is counted in before it is frozen. */
+		aj_capture_mend(retire->table);
+		aj_change_absorb(retire->table);
+	}
 	aj_rollup_lock_all_of(retire->table);
-	retire->limit = aj_rollup_retire_limit(retire->table, retire->before);
+	retire->limit = retire_limit(retire->table, retire->before);
 	if (retire->limit == AJ_NO_TIME)
 		return;
-	aj_rollup_freeze(retire->table, retire->limit);
-	do
-	{
-		rows = delete_batch(retire->table, sql, retire->limit);
-		retire->rows += rows;
-		if (retire->commit != NULL)
-			retire->commit(retire->commit_arg);
-	} while (rows > 0);
+	freeze(retire->table, retire->limit);
+	if (retire->keep_rows)
+		return;
+	drop_partitions(retire);
+	delete_rows(retire);
 }
 
 /* How many rows aj_retire() would delete; changes nothing. */
@@ -103,7 +227,7 @@ aj_retire_plan(AjRetire *retire)
 	char *sql;
 	int64 rows;
 
-	retire->limit = aj_rollup_retire_limit(retire->table, retire->before);
+	retire->limit = retire_limit(retire->table, retire->before);
 	if (retire->limit == AJ_NO_TIME)
 		return 0;
 	sql = psprintf("SELECT count(*) FROM %s t WHERE t.%s < $1",

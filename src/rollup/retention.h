@@ -14,12 +14,14 @@ typedef struct AjRetire
 	Oid table;
 	const char *time_column; /* not quoted */
 	TimestampTz before;
+	bool keep_rows; /* only move the frozen line */
 	AjCommit commit;
 	void *commit_arg;
 
 	/* out */
 	TimestampTz limit; /* AJ_NO_TIME: nothing might go */
 	int64 rows;
+	int partitions; /* dropped */
 } AjRetire;
 
 extern void aj_retire(AjRetire *retire);

@@ -255,7 +255,7 @@ plan(const Jsonb *step, const AjStepHost *host)
 
 	for (int i = 0; i < n; i++)
 	{
-		AjRetire retire;
+		AjRetire retire = {0};
 
 		if (!prepare(&rules[i], host, &retire))
 			continue;
@@ -275,7 +275,7 @@ run(const Jsonb *step, AjStepHost *host, AjJson *result)
 
 	for (int i = 0; i < n; i++)
 	{
-		AjRetire retire;
+		AjRetire retire = {0};
 
 		if (!prepare(&rules[i], host, &retire))
 			continue;

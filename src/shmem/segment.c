@@ -23,6 +23,7 @@
 #include "base/settings.h"
 #include "miscadmin.h"
 #include "postmaster/bgworker_internals.h"
+#include "shmem/gate.h"
 #include "shmem/segment.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
@@ -50,7 +51,7 @@ request(void)
 {
 	if (previous_request_hook)
 		previous_request_hook();
-	RequestAddinShmemSpace(segment_size());
+	RequestAddinShmemSpace(add_size(segment_size(), aj_gate_size()));
 	RequestNamedLWLockTranche(TRANCHE, 1);
 }
 
@@ -88,6 +89,8 @@ static void
 startup(void)
 {
 	bool found;
+	bool gate_found;
+	void *gate_start;
 
 	if (previous_startup_hook)
 		previous_startup_hook();
@@ -96,6 +99,9 @@ startup(void)
 	shared = ShmemInitStruct("pg_aggjobs", segment_size(), &found);
 	if (!found)
 		initialize();
+	gate_start =
+		ShmemInitStruct("pg_aggjobs gate", aj_gate_size(), &gate_found);
+	aj_gate_initialize(gate_start, gate_found);
 	LWLockRelease(AddinShmemInitLock);
 }
 

@@ -237,7 +237,8 @@ FROM aggjobs.job_stats s WHERE job_name = 'r_stats';
 
 -- the history shows the newest first, and as many as are asked for
 SELECT job_name, status, seconds = round(extract(epoch FROM r.duration)::numeric, 3) AS seconds, outcome
-FROM aggjobs_history('r_stats', 3) h JOIN aggjobs.runs r USING (run_id, job_name, status);
+FROM aggjobs_history('r_stats', 3) h JOIN aggjobs.runs r USING (run_id, job_name, status)
+ORDER BY run_id DESC;
 SELECT count(*) FROM aggjobs_history('r_stats', 0);
 SELECT count(*) FROM aggjobs_history('r_stats', -5);
 SELECT count(*) FROM aggjobs_history('no such job');

@@ -215,7 +215,7 @@ sub raw
 sub changes
 {
 	return $node->safe_psql('postgres',
-		'SELECT count(*) FROM aggjobs.change');
+		q{SELECT count(*) FROM aggjobs.change WHERE source = 'aggjobs.execution_spans'::regclass});
 }
 
 # The hour may end while this test runs.

@@ -1,0 +1,37 @@
+/*
+ * Event triggers: after DDL that may concern a source of rollups, its capture
+ * is looked at.  They come after everything that this script makes itself.
+ */
+
+CREATE FUNCTION aggjobs.on_ddl() RETURNS event_trigger
+LANGUAGE c AS 'MODULE_PATHNAME', 'aggjobs_on_ddl';
+COMMENT ON FUNCTION aggjobs.on_ddl() IS
+	'after DDL: is the capture of every source of rollups still whole?';
+
+CREATE FUNCTION aggjobs.on_rewrite() RETURNS event_trigger
+LANGUAGE c AS 'MODULE_PATHNAME', 'aggjobs_on_rewrite';
+COMMENT ON FUNCTION aggjobs.on_rewrite() IS
+	'before a table is rewritten: notes that all of it may change';
+
+CREATE EVENT TRIGGER aggjobs_after_ddl ON ddl_command_end
+	WHEN TAG IN ('ALTER TABLE', 'CREATE TABLE', 'DROP TABLE', 'ALTER INDEX', 'DROP INDEX',
+	             'ALTER TRIGGER', 'DROP TRIGGER', 'CREATE FOREIGN TABLE', 'ALTER FOREIGN TABLE', 'DROP FOREIGN TABLE',
+	             'DROP SCHEMA', 'DROP OWNED', 'DROP VIEW', 'DROP TYPE', 'DROP DOMAIN')
+	EXECUTE FUNCTION aggjobs.on_ddl();
+ALTER EVENT TRIGGER aggjobs_after_ddl ENABLE ALWAYS;
+COMMENT ON EVENT TRIGGER aggjobs_after_ddl IS 'watches over the capture of the sources of rollups';
+
+CREATE FUNCTION aggjobs.on_detach() RETURNS event_trigger
+LANGUAGE c AS 'MODULE_PATHNAME', 'aggjobs_on_detach';
+COMMENT ON FUNCTION aggjobs.on_detach() IS
+	'before ALTER TABLE: notes the range of a partition that is detached concurrently';
+
+CREATE EVENT TRIGGER aggjobs_before_detach ON ddl_command_start
+	WHEN TAG IN ('ALTER TABLE') EXECUTE FUNCTION aggjobs.on_detach();
+ALTER EVENT TRIGGER aggjobs_before_detach ENABLE ALWAYS;
+COMMENT ON EVENT TRIGGER aggjobs_before_detach IS 'watches over partitions that are detached concurrently';
+
+CREATE EVENT TRIGGER aggjobs_before_rewrite ON table_rewrite
+	EXECUTE FUNCTION aggjobs.on_rewrite();
+ALTER EVENT TRIGGER aggjobs_before_rewrite ENABLE ALWAYS;
+COMMENT ON EVENT TRIGGER aggjobs_before_rewrite IS 'watches over tables that are rewritten';

@@ -1,0 +1,175 @@
+/*-------------------------------------------------------------------------
+ *
+ * refresh_api.c
+ *	  SQL functions that keep rollups fresh: refresh, mark changed, retire.
+ *
+ * The work is done in rollup/; here are arguments, rights and transactions.
+ * No state, no locks of their own.
+ *
+ * Copyright (c) 2026, pg_aggjobs contributors
+ *
+ * IDENTIFICATION
+ *	  src/api/refresh_api.c
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "base/compat.h"
+
+#include "base/clock.h"
+#include "base/errors.h"
+#include "base/spi.h"
+#include "catalog/source.h"
+#include "miscadmin.h"
+#include "rollup/capture.h"
+#include "rollup/refresh.h"
+#include "rollup/retention.h"
+#include "utils/lsyscache.h"
+#include "utils/snapmgr.h"
+
+PG_FUNCTION_INFO_V1(aggjobs_refresh);
+PG_FUNCTION_INFO_V1(aggjobs_mark_changed);
+PG_FUNCTION_INFO_V1(aggjobs_retire);
+
+/* End the transaction of a CALL and begin the next, with a snapshot. */
+static void
+commit_call(void *arg)
+{
+	aj_spi_commit();
+	EnsurePortalSnapshotExists();
+}
+
+static TimestampTz
+time_argument(FunctionCallInfo fcinfo, int i, TimestampTz if_null)
+{
+	return PG_ARGISNULL(i) ? if_null : PG_GETARG_TIMESTAMPTZ(i);
+}
+
+static AjRange
+range_arguments(FunctionCallInfo fcinfo, int first)
+{
+	AjRange range;
+
+	range.from = time_argument(fcinfo, first, DT_NOBEGIN);
+	range.to = time_argument(fcinfo, first + 1, DT_NOEND);
+	if (range.from >= range.to)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("range from %s to %s is empty",
+						pstrdup(timestamptz_to_str(range.from)),
+						timestamptz_to_str(range.to)),
+				 errhint("The end must be later than the start.")));
+	return range;
+}
+
+static void
+require_argument(FunctionCallInfo fcinfo, int i, const char *what)
+{
+	if (PG_ARGISNULL(i))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("%s must not be NULL", what)));
+}
+
+/*
+ * CALL aggjobs_refresh(name, from, to)
+ *		Compute what is due of a rollup and of those below it; with a range,
+ *		all its buckets, due or not.  Commits as it goes unless called inside
+ *		a transaction block.
+ *
+ * Errors: 42704, 42501, 22023, 55000; what the query raises.
+ */
+Datum
+aggjobs_refresh(PG_FUNCTION_ARGS)
+{
+	bool may_commit = aj_spi_is_nonatomic(fcinfo);
+	AjRefresh refresh = {.now = aj_now(), .at = AJ_NO_TIME};
+	AjRange range;
+
+	require_argument(fcinfo, 0, "the name of a rollup");
+	if (!PG_ARGISNULL(1) || !PG_ARGISNULL(2))
+	{
+		range = range_arguments(fcinfo, 1);
+		refresh.within = &range;
+	}
+	if (may_commit)
+	{
+		aj_spi_open_nonatomic();
+		refresh.commit = commit_call;
+	}
+	aj_refresh(aj_rollup_find(text_to_cstring(PG_GETARG_TEXT_PP(0)), false),
+			   &refresh);
+	if (may_commit)
+		aj_spi_close_nonatomic();
+	PG_RETURN_VOID();
+}
+
+/* The source in an argument; whoever may not write it may not say it was. */
+static Oid
+source_argument(FunctionCallInfo fcinfo, AclMode needed)
+{
+	Oid source;
+
+	require_argument(fcinfo, 0, "the table");
+	source = PG_GETARG_OID(0);
+	if (get_rel_name(source) == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 errmsg("table with oid %u does not exist", source)));
+	if (pg_class_aclcheck(source, GetUserId(), needed) != ACLCHECK_OK)
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("permission denied for table %s",
+						get_rel_name(source))));
+	if (!aj_source_exists(source))
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg(
+				 "table \"%s\" is no source of a rollup that captures changes",
+				 get_rel_name(source)),
+			 errhint(
+				 "List the rollups and their sources with SELECT rollup_name, source FROM aggjobs.rollups.")));
+	return source;
+}
+
+/*
+ * aggjobs_mark_changed(source, from, to)
+ *		Count a range of a source as changed, though no row was written: for
+ *		changes of tables that rollups join.
+ *
+ * Errors: 42501 without the right to update the source, 55000, 22023.
+ */
+Datum
+aggjobs_mark_changed(PG_FUNCTION_ARGS)
+{
+	Oid source = source_argument(fcinfo, ACL_UPDATE);
+	AjRange range = range_arguments(fcinfo, 1);
+
+	aj_capture_range(source, range.from, range.to);
+	PG_RETURN_VOID();
+}
+
+/*
+ * aggjobs_retire(source, before, delete_rows) -> where the frozen line is now
+ *		Freeze the rollups of a source before an instant and remove its rows
+ *		before it: whole partitions are dropped, rows deleted.
+ *
+ * Errors: 42501, 55000.
+ */
+Datum
+aggjobs_retire(PG_FUNCTION_ARGS)
+{
+	AjRetire retire = {0};
+	AjSource *source;
+
+	retire.table = source_argument(fcinfo, ACL_DELETE);
+	require_argument(fcinfo, 1, "\"before\"");
+	source = aj_source_find(retire.table);
+	retire.time_column = source->time_column;
+	retire.before = PG_GETARG_TIMESTAMPTZ(1);
+	retire.keep_rows = !PG_ARGISNULL(2) && !PG_GETARG_BOOL(2);
+	aj_retire(&retire);
+	if (retire.limit == AJ_NO_TIME)
+		PG_RETURN_NULL();
+	PG_RETURN_TIMESTAMPTZ(retire.limit);
+}

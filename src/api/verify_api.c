@@ -1,0 +1,105 @@
+/*-------------------------------------------------------------------------
+ *
+ * verify_api.c
+ *	  SQL functions that compare a rollup's table with its query, and mend it.
+ *
+ * No state, no locks of their own.
+ *
+ * Copyright (c) 2026, pg_aggjobs contributors
+ *
+ * IDENTIFICATION
+ *	  src/api/verify_api.c
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "base/compat.h"
+
+#include "base/clock.h"
+#include "base/spi.h"
+#include "executor/tuptable.h"
+#include "miscadmin.h"
+#include "rollup/refresh.h"
+#include "rollup/verify.h"
+
+PG_FUNCTION_INFO_V1(aggjobs_verify);
+PG_FUNCTION_INFO_V1(aggjobs_repair);
+
+static AjRollup *
+rollup_argument(FunctionCallInfo fcinfo)
+{
+	if (PG_ARGISNULL(0))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("the name of a rollup must not be NULL")));
+	return aj_rollup_find(text_to_cstring(PG_GETARG_TEXT_PP(0)), false);
+}
+
+static AjRange
+range_arguments(FunctionCallInfo fcinfo)
+{
+	AjRange range;
+
+	range.from = PG_ARGISNULL(1) ? DT_NOBEGIN : PG_GETARG_TIMESTAMPTZ(1);
+	range.to = PG_ARGISNULL(2) ? DT_NOEND : PG_GETARG_TIMESTAMPTZ(2);
+	if (range.from >= range.to)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("range from %s to %s is empty",
+						pstrdup(timestamptz_to_str(range.from)),
+						timestamptz_to_str(range.to)),
+				 errhint("The end must be later than the start.")));
+	return range;
+}
+
+/*
+ * aggjobs_verify(name, from, to)
+ *		-> bucket, key, difference, stored, computed
+ *		Each row in which the table of a rollup differs from its query, in
+ *		buckets that are neither open, stale nor frozen.
+ *
+ * Errors: 42704, 22023, 42501 without the right to read the source.
+ */
+Datum
+aggjobs_verify(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+	TupleTableSlot *slot;
+	Tuplestorestate *store;
+	TupleDesc desc;
+
+	InitMaterializedSRF(fcinfo, 0);
+	store = aj_verify(rollup_argument(fcinfo), range_arguments(fcinfo),
+					  CurrentMemoryContext, &desc);
+	slot = MakeSingleTupleTableSlot(desc, &TTSOpsMinimalTuple);
+	while (tuplestore_gettupleslot(store, true, false, slot))
+	{
+		CHECK_FOR_INTERRUPTS();
+		slot_getallattrs(slot);
+		tuplestore_putvalues(result->setResult, result->setDesc,
+							 slot->tts_values, slot->tts_isnull);
+	}
+	ExecDropSingleTupleTableSlot(slot);
+	tuplestore_end(store);
+	PG_RETURN_NULL();
+}
+
+/*
+ * aggjobs_repair(name, from, to) -> rows written
+ *		Compute all buckets of a range anew, and write what differs.
+ *
+ * Errors: those of aggjobs_refresh().
+ */
+Datum
+aggjobs_repair(PG_FUNCTION_ARGS)
+{
+	AjRollup *rollup = rollup_argument(fcinfo);
+	AjRange range = range_arguments(fcinfo);
+	AjRefresh refresh = {.now = aj_now(), .at = AJ_NO_TIME, .within = &range};
+
+	/* What is open is in no table yet. */
+	range.to = Min(range.to, rollup->horizon);
+	if (range.from >= range.to)
+		PG_RETURN_INT64(0);
+	aj_refresh(rollup, &refresh);
+	PG_RETURN_INT64(refresh.rows_written + refresh.rows_deleted);
+}

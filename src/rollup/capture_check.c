@@ -1,0 +1,304 @@
+/*-------------------------------------------------------------------------
+ *
+ * capture_check.c
+ *	  Finds out whether the capture of a source is whole, and mends it.
+ *
+ * The check runs after each DDL statement that may matter, by event trigger,
+ * and before each refresh.  While something is amiss, a change row for all
+ * time stands for what may be missed: live views are then computed from raw
+ * rows, and so stay right.  A refresh mends the capture first; where that
+ * can't be done it computes nothing, and says why.
+ *
+ * State: aggjobs.source, source_part and rollup_state.  Runs with the lock on
+ * the row of the source where it writes.
+ *
+ * Copyright (c) 2026, pg_aggjobs contributors
+ *
+ * IDENTIFICATION
+ *	  src/rollup/capture_check.c
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "base/compat.h"
+
+#include "access/xact.h"
+#include "base/errors.h"
+#include "base/spi.h"
+#include "catalog/change.h"
+#include "catalog/namespace.h"
+#include "catalog/source.h"
+#include "commands/event_trigger.h"
+#include "miscadmin.h"
+#include "nodes/parsenodes.h"
+#include "rollup/capture.h"
+#include "rollup/capture_install.h"
+#include "shmem/gate.h"
+#include "utils/fmgroids.h"
+#include "utils/lsyscache.h"
+
+PG_FUNCTION_INFO_V1(aggjobs_on_ddl);
+PG_FUNCTION_INFO_V1(aggjobs_on_detach);
+PG_FUNCTION_INFO_V1(aggjobs_on_rewrite);
+
+/*
+ * One row of text for each thing that is amiss with the capture of table $1,
+ * whose time column is $2: first what can be mended, then what can't.
+ */
+static const char *const problems_sql =
+	"WITH tables AS ("
+	" SELECT t.relid::oid AS oid FROM pg_partition_tree($1::regclass) t"
+	" UNION SELECT $1)"
+	" SELECT format('table %s has no index that captures its inserts', t.oid::regclass)"
+	" FROM tables t WHERE NOT EXISTS (SELECT FROM pg_index i"
+	" JOIN pg_class c ON c.oid = i.indexrelid"
+	" JOIN pg_am m ON m.oid = c.relam"
+	" JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]"
+	" WHERE i.indrelid = t.oid AND m.amname = 'aggjobs' AND i.indisvalid"
+	" AND i.indisready AND i.indpred IS NULL AND a.attname = $2::text)"
+	" UNION ALL"
+	" SELECT format('table %s has no enabled trigger %I', t.oid::regclass, w.name)"
+	" FROM tables t, (VALUES ('aggjobs_capture_update'), ('aggjobs_capture_delete')) w (name)"
+	" WHERE NOT EXISTS (SELECT FROM pg_trigger g WHERE g.tgrelid = t.oid"
+	" AND g.tgname = w.name AND g.tgenabled = 'A')"
+	" UNION ALL"
+	" SELECT format('table %s inherits from it, and its rows are not captured', h.inhrelid::regclass)"
+	" FROM pg_inherits h JOIN pg_class c ON c.oid = h.inhparent"
+	" WHERE h.inhparent = $1 AND c.relkind = 'r'"
+	" UNION ALL"
+	" SELECT format('column %I may be NULL', $2::text) WHERE NOT EXISTS ("
+	" SELECT FROM pg_attribute a WHERE a.attrelid = $1 AND a.attname = $2::text"
+	" AND a.attnotnull)"
+	" UNION ALL"
+	" SELECT format('table %s is not logged, and empty after a crash', c.oid::regclass)"
+	" FROM tables t JOIN pg_class c ON c.oid = t.oid WHERE c.relpersistence = 'u'";
+
+/* The first problem, or NULL. */
+static char *
+find_problem(const AjSource *source)
+{
+	MemoryContext context = CurrentMemoryContext;
+	AjSpi spi;
+	char *problem = NULL;
+
+	aj_spi_open(&spi, AJ_RIGHTS_CATALOG);
+	if (aj_spi_run(problems_sql,
+				   AJ_ARGS(aj_arg_oid(source->source),
+						   aj_arg_text(source->time_column))) > 0)
+		problem = aj_spi_text(0, 1, context);
+	aj_spi_close(&spi);
+	return problem;
+}
+
+/* The index knows the column by number, whatever it is called by now. */
+static void
+follow_rename(AjSource *source)
+{
+	MemoryContext context = CurrentMemoryContext;
+	AjSpi spi;
+	char *name = NULL;
+
+	aj_spi_open(&spi, AJ_RIGHTS_CATALOG);
+	if (aj_spi_run("SELECT a.attname::text FROM pg_index i"
+				   " JOIN pg_class c ON c.oid = i.indexrelid"
+				   " JOIN pg_am m ON m.oid = c.relam"
+				   " JOIN pg_attribute a ON a.attrelid = i.indrelid"
+				   " AND a.attnum = i.indkey[0]"
+				   " WHERE i.indrelid = $1 AND m.amname = 'aggjobs'",
+				   AJ_ARGS(aj_arg_oid(source->source))) > 0)
+		name = aj_spi_text(0, 1, context);
+	aj_spi_close(&spi);
+	if (name == NULL || strcmp(name, source->time_column) == 0)
+		return;
+	source->time_column = name;
+	aj_source_store(source);
+}
+
+static void
+tell_rollups(Oid source, const char *problem)
+{
+	int n;
+	AjRollup **rollups = aj_rollups_of(source, &n);
+
+	for (int i = 0; i < n; i++)
+		if (problem != NULL || aj_rollup_has_problem(rollups[i]->name))
+			aj_rollup_set_problem(rollups[i]->name, problem);
+}
+
+static bool
+is_gone(Oid table)
+{
+	return get_rel_name(table) == NULL;
+}
+
+/*
+ * aj_capture_check
+ *		What is amiss with the capture of a source, or NULL.  If anything is,
+ *		all of the source counts as changed from here on.
+ */
+char *
+aj_capture_check(Oid source)
+{
+	AjSource *known = aj_source_find(source);
+	char *problem;
+
+	if (known == NULL)
+		return NULL;
+	if (is_gone(source))
+	{
+		aj_source_delete(source);
+		aj_gate_forget(MyDatabaseId, source);
+		return NULL;
+	}
+	follow_rename(known);
+	aj_capture_sync_parts(source, known->time_column, known->epoch);
+	problem = find_problem(known);
+	if (problem != NULL)
+		aj_change_note_everything(source);
+	tell_rollups(source, problem);
+	return problem;
+}
+
+/*
+ * aj_capture_mend
+ *		Make the capture of a source whole, or say why that can't be done:
+ *		error 55000.
+ *
+ * The change row for all time was written by aj_capture_check(), or is
+ * written here, in the transaction that mends: what happened in between is
+ * covered by it.
+ */
+void
+aj_capture_mend(Oid source)
+{
+	AjSource *known;
+	char *problem = aj_capture_check(source);
+
+	if (problem == NULL)
+		return;
+	known = aj_source_find(source);
+	ereport(NOTICE,
+			(errmsg("changes of \"%s\" were not captured in full: %s",
+					get_rel_name(source), problem),
+			 errdetail(
+				 "Capture is put right, and everything is computed again.")));
+	aj_capture_reinstall(source, known->time_column, known->epoch);
+	CommandCounterIncrement();
+	problem = aj_capture_check(source);
+	if (problem != NULL)
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("changes of \"%s\" can't be captured: %s",
+					get_rel_name(source), problem),
+			 errdetail(
+				 "Live views of its rollups are computed from raw rows until this is put right."),
+			 errhint(
+				 "Put it right, or drop the rollups with aggjobs_drop_rollup().")));
+}
+
+/* Check all sources of the database. */
+void
+aj_capture_check_all(void)
+{
+	int n;
+	AjSource *sources;
+
+	aj_rollup_delete_orphans();
+	sources = aj_sources(&n);
+
+	for (int i = 0; i < n; i++)
+		(void) aj_capture_check(sources[i].source);
+}
+
+/*
+ * aggjobs_on_ddl
+ *		Event trigger after DDL: check all sources.
+ */
+Datum
+aggjobs_on_ddl(PG_FUNCTION_ARGS)
+{
+	if (!CALLED_AS_EVENT_TRIGGER(fcinfo))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("function must be called as an event trigger")));
+	if (aj_change_can_append())
+		aj_capture_check_all();
+	PG_RETURN_NULL();
+}
+
+/*
+ * A partition goes: note its range for each source that it is a part of, and
+ * forget it.
+ */
+static void
+note_part(Oid part)
+{
+	int n;
+	AjSource *sources = aj_sources(&n);
+
+	for (int i = 0; i < n; i++)
+	{
+		AjChange change = {.source = sources[i].source,
+						   .range = {DT_NOBEGIN, DT_NOEND}};
+
+		if (!aj_source_cut_to_part(change.source, part, &change.range))
+			continue;
+		aj_change_append(&change);
+		/* If it is attached again, that must not look like no change. */
+		aj_source_delete_part(change.source, part);
+	}
+}
+
+/*
+ * aggjobs_on_detach
+ *		Event trigger before ALTER TABLE: DETACH CONCURRENTLY takes effect in
+ *		a transaction of its own, which is the one that we are in, and not at
+ *		the end of the statement.
+ */
+Datum
+aggjobs_on_detach(PG_FUNCTION_ARGS)
+{
+	EventTriggerData *data = (EventTriggerData *) fcinfo->context;
+	ListCell *cell;
+
+	if (!CALLED_AS_EVENT_TRIGGER(fcinfo))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("function must be called as an event trigger")));
+	if (!IsA(data->parsetree, AlterTableStmt) || !aj_change_can_append())
+		PG_RETURN_NULL();
+	foreach (cell, ((AlterTableStmt *) data->parsetree)->cmds)
+	{
+		AlterTableCmd *command = lfirst_node(AlterTableCmd, cell);
+		Oid part;
+
+		if (command->subtype != AT_DetachPartition ||
+			!castNode(PartitionCmd, command->def)->concurrent)
+			continue;
+		part = RangeVarGetRelid(castNode(PartitionCmd, command->def)->name,
+								NoLock, true);
+		if (part != InvalidOid)
+			note_part(part);
+	}
+	PG_RETURN_NULL();
+}
+
+/*
+ * aggjobs_on_rewrite
+ *		Event trigger before a table is rewritten: what its rows say may be
+ *		something else afterwards.
+ */
+Datum
+aggjobs_on_rewrite(PG_FUNCTION_ARGS)
+{
+	Oid table;
+
+	if (!CALLED_AS_EVENT_TRIGGER(fcinfo))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("function must be called as an event trigger")));
+	table = DatumGetObjectId(
+		OidFunctionCall0(F_PG_EVENT_TRIGGER_TABLE_REWRITE_OID));
+	aj_capture_range(table, DT_NOBEGIN, DT_NOEND);
+	PG_RETURN_NULL();
+}

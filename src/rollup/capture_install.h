@@ -1,0 +1,29 @@
+/*
+ * capture_install.h
+ *	  Puts the capture of a source in place, keeps it there, removes it.
+ */
+#ifndef AJ_ROLLUP_CAPTURE_INSTALL_H
+#define AJ_ROLLUP_CAPTURE_INSTALL_H
+
+#include "base/compat.h"
+#include "catalog/rollup.h"
+#include "nodes/bitmapset.h"
+
+extern void aj_capture_install(Oid source, const char *time_column,
+							   AjEpoch epoch, const Bitmapset *read);
+extern void aj_capture_reinstall(Oid source, const char *time_column,
+								 AjEpoch epoch);
+extern void aj_capture_remove(Oid source);
+extern void aj_capture_depend(const AjRollup *rollup);
+extern void aj_capture_independ(const AjRollup *rollup);
+
+/* capture_check.c */
+extern char *aj_capture_check(Oid source);
+extern void aj_capture_mend(Oid source);
+extern void aj_capture_check_all(void);
+
+/* capture_parts.c */
+extern void aj_capture_sync_parts(Oid source, const char *time_column,
+								  AjEpoch epoch);
+
+#endif /* AJ_ROLLUP_CAPTURE_INSTALL_H */

@@ -1,0 +1,173 @@
+/*-------------------------------------------------------------------------
+ *
+ * capture_parts.c
+ *	  Which partitions a source has, and the time that each may hold.
+ *
+ * aggjobs.source_part has the partitions as they were last seen.  When one
+ * comes or goes, the range of time that its bounds allow has changed, though
+ * no row was written.  A partition whose bounds say nothing about the time
+ * column stands for all time.
+ *
+ * State: the table.  Runs with the lock on the row of the source.
+ *
+ * Copyright (c) 2026, pg_aggjobs contributors
+ *
+ * IDENTIFICATION
+ *	  src/rollup/capture_parts.c
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "base/compat.h"
+
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "catalog/change.h"
+#include "catalog/partition.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_inherits.h"
+#include "catalog/source.h"
+#include "nodes/parsenodes.h"
+#include "rollup/capture_install.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/partcache.h"
+#include "utils/rel.h"
+#include "utils/syscache.h"
+#include "utils/timestamp.h"
+
+static const AjRange everything = {DT_NOBEGIN, DT_NOEND};
+
+static PartitionBoundSpec *
+bound_of(Oid part)
+{
+	HeapTuple tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(part));
+	PartitionBoundSpec *bound = NULL;
+	Datum stored;
+	bool isnull;
+
+	if (!HeapTupleIsValid(tuple))
+		return NULL;
+	stored =
+		SysCacheGetAttr(RELOID, tuple, Anum_pg_class_relpartbound, &isnull);
+	if (!isnull)
+		bound = castNode(PartitionBoundSpec,
+						 stringToNode(TextDatumGetCString(stored)));
+	ReleaseSysCache(tuple);
+	return bound;
+}
+
+/* Is a table partitioned by ranges of its time column, that first of all? */
+static bool
+is_ranged_by(Oid table, const char *time_column)
+{
+	Relation rel = table_open(table, AccessShareLock);
+	PartitionKey key = RelationGetPartitionKey(rel);
+	bool is = key != NULL && key->strategy == PARTITION_STRATEGY_RANGE &&
+		key->partattrs[0] == get_attnum(table, time_column);
+
+	table_close(rel, AccessShareLock);
+	return is;
+}
+
+static TimestampTz
+instant_of(const PartitionRangeDatum *datum, AjEpoch epoch)
+{
+	const Const *value;
+
+	if (datum->kind == PARTITION_RANGE_DATUM_MINVALUE)
+		return DT_NOBEGIN;
+	if (datum->kind == PARTITION_RANGE_DATUM_MAXVALUE)
+		return DT_NOEND;
+	value = castNode(Const, datum->value);
+	return aj_axis_from_datum(value->consttype, epoch, value->constvalue);
+}
+
+/* The range of time that the bounds of one partition allow. */
+static AjRange
+own_range(Oid parent, Oid part, const char *time_column, AjEpoch epoch)
+{
+	PartitionBoundSpec *bound = bound_of(part);
+	AjRange range;
+
+	if (bound == NULL || bound->is_default ||
+		!is_ranged_by(parent, time_column))
+		return everything;
+	range.from = instant_of(linitial(bound->lowerdatums), epoch);
+	range.to = instant_of(linitial(bound->upperdatums), epoch);
+	/* With further columns the upper bound itself may be in. */
+	if (list_length(bound->upperdatums) > 1 && range.to < END_TIMESTAMP)
+		range.to += USECS_PER_DAY;
+	return range;
+}
+
+/* The same with those of the partitions that it lies in. */
+static AjRange
+range_of(Oid source, Oid part, const char *time_column, AjEpoch epoch)
+{
+	AjRange range = everything;
+
+	while (part != source)
+	{
+		Oid parent = get_partition_parent(part, true);
+		AjRange own = own_range(parent, part, time_column, epoch);
+
+		range.from = Max(range.from, own.from);
+		range.to = Min(range.to, own.to);
+		part = parent;
+	}
+	return range;
+}
+
+static bool
+is_known(const AjPart *parts, int n, Oid part)
+{
+	for (int i = 0; i < n; i++)
+		if (parts[i].part == part)
+			return true;
+	return false;
+}
+
+static void
+note(Oid source, AjRange range)
+{
+	AjChange change = {.source = source, .range = range};
+
+	if (range.from < range.to)
+		aj_change_append(&change);
+}
+
+/*
+ * aj_capture_sync_parts
+ *		Bring aggjobs.source_part up to date, and note the ranges of
+ *		partitions that have come or gone as changed.
+ */
+void
+aj_capture_sync_parts(Oid source, const char *time_column, AjEpoch epoch)
+{
+	int n;
+	AjPart *known;
+	List *now;
+	ListCell *cell;
+
+	if (get_rel_relkind(source) != RELKIND_PARTITIONED_TABLE)
+		return;
+	known = aj_source_parts(source, &n);
+	now = find_all_inheritors(source, NoLock, NULL);
+	foreach (cell, now)
+	{
+		AjPart part = {.part = lfirst_oid(cell)};
+
+		if (part.part == source || is_known(known, n, part.part))
+			continue;
+		part.range = range_of(source, part.part, time_column, epoch);
+		aj_source_store_part(source, &part);
+		note(source, part.range);
+	}
+	for (int i = 0; i < n; i++)
+	{
+		if (list_member_oid(now, known[i].part))
+			continue;
+		aj_source_delete_part(source, known[i].part);
+		note(source, known[i].range);
+	}
+}
