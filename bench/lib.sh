@@ -94,6 +94,10 @@ clean_up() {
             DELETE FROM aggjobs.run_log l USING aggjobs.run r
                 WHERE r.run_id = l.run_id AND r.job_name LIKE 'bench\\_%';
             DELETE FROM aggjobs.run WHERE job_name LIKE 'bench\\_%';
+            FOR name IN SELECT rollup_name FROM aggjobs.rollup JOIN pg_class ON oid = target
+                    WHERE rollup_name LIKE 'bench\\_%' ORDER BY rollup_id DESC LOOP
+                PERFORM aggjobs_drop_rollup(name);
+            END LOOP;
         END \$\$"
     PGOPTIONS='-c client_min_messages=error' ask "DROP SCHEMA IF EXISTS bench CASCADE"
 }
@@ -186,6 +190,17 @@ bytes_used() {
         sleep 0.1
         tail -c "+$((from + 1))" "$log" | sed -nE "s/.*\[$1\].*Grand total: .* ([0-9]+) used.*/\1/p" | grep . && return 0
     done
+}
+
+# timed TEXT: let the session do it.  Prints the CPU milliseconds of its backend
+# and the seconds it took, with a bar between.
+timed() {
+    local cpu began seconds
+    cpu=$(cpu_of "$session_backend")
+    began=$EPOCHREALTIME
+    session "$1" >&2
+    seconds=$(calc "$EPOCHREALTIME - $began" %.6f)
+    echo "$(calc "$(cpu_of "$session_backend") - $cpu" %.3f)|$seconds"
 }
 
 # ------------------------------------------------------------------ figures
