@@ -374,29 +374,19 @@ aj_change_absorb(Oid source)
 		absorb_for(rollups[i], changes, row_counts, n);
 }
 
-/*
- * aj_stale_read
- *		The stale rows of a rollup that overlap a range, as they are stored,
- *		by their start.
- */
-AjStale *
-aj_stale_read(const AjRollup *rollup, AjRange within, int *n)
+/* The first two columns of what a statement returned. */
+static AjRange *
+read_ranges(int n, MemoryContext context)
 {
-	MemoryContext context = CurrentMemoryContext;
-	AjSpi spi;
-	AjStale *rows;
+	AjRange *ranges =
+		MemoryContextAlloc(context, sizeof(AjRange) * (Size) Max(n, 1));
 
-	aj_spi_open(&spi, AJ_RIGHTS_CATALOG);
-	*n = (int) aj_spi_run("SELECT s.from_time, s.to_time, s.part, s.tid_epoch,"
-						  " s.tid_xid, s.tids FROM aggjobs.stale s"
-						  " WHERE s.rollup_id = $1 AND s.from_time < $3"
-						  " AND s.to_time > $2 ORDER BY s.from_time",
-						  AJ_ARGS(aj_arg_int8(rollup->rollup_id),
-								  aj_arg_time(within.from),
-								  aj_arg_time(within.to)));
-	rows = read_stale_rows(*n, context);
-	aj_spi_close(&spi);
-	return rows;
+	for (int i = 0; i < n; i++)
+	{
+		ranges[i].from = aj_spi_time((uint64) i, 1, AJ_NO_TIME);
+		ranges[i].to = aj_spi_time((uint64) i, 2, AJ_NO_TIME);
+	}
+	return ranges;
 }
 
 static int
@@ -443,11 +433,19 @@ aj_ranges_tidy(AjRange *ranges, int n, AjRange within)
 AjRange *
 aj_stale_ranges(const AjRollup *rollup, AjRange within, int *n)
 {
-	AjStale *rows = aj_stale_read(rollup, within, n);
-	AjRange *ranges = palloc(sizeof(AjRange) * (Size) Max(*n, 1));
+	MemoryContext context = CurrentMemoryContext;
+	AjSpi spi;
+	AjRange *ranges;
 
-	for (int i = 0; i < *n; i++)
-		ranges[i] = rows[i].range;
+	aj_spi_open(&spi, AJ_RIGHTS_CATALOG);
+	*n = (int) aj_spi_run("SELECT s.from_time, s.to_time FROM aggjobs.stale s"
+						  " WHERE s.rollup_id = $1 AND s.from_time < $3"
+						  " AND s.to_time > $2",
+						  AJ_ARGS(aj_arg_int8(rollup->rollup_id),
+								  aj_arg_time(within.from),
+								  aj_arg_time(within.to)));
+	ranges = read_ranges(*n, context);
+	aj_spi_close(&spi);
 	*n = aj_ranges_tidy(ranges, *n, within);
 	return ranges;
 }
@@ -503,12 +501,7 @@ aj_dirty_of(const AjRollup *rollup, bool in_snapshot, int *n)
 		" SELECT c.from_time, c.to_time"
 		" FROM aggjobs.change c WHERE c.source = $2",
 		AJ_ARGS(aj_arg_int8(rollup->rollup_id), aj_arg_oid(rollup->source)));
-	ranges = MemoryContextAlloc(context, sizeof(AjRange) * (Size) Max(*n, 1));
-	for (int i = 0; i < *n; i++)
-	{
-		ranges[i].from = aj_spi_time((uint64) i, 1, AJ_NO_TIME);
-		ranges[i].to = aj_spi_time((uint64) i, 2, AJ_NO_TIME);
-	}
+	ranges = read_ranges(*n, context);
 	aj_spi_close(&spi);
 	return ranges;
 }

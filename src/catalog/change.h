@@ -43,7 +43,6 @@ extern void aj_change_note_everything(Oid source);
 extern void aj_change_absorb(Oid source);
 
 extern void aj_stale_add(const AjRollup *rollup, AjRange range);
-extern AjStale *aj_stale_read(const AjRollup *rollup, AjRange within, int *n);
 extern AjRange *aj_stale_ranges(const AjRollup *rollup, AjRange within, int *n);
 extern AjStale *aj_stale_take(const AjRollup *rollup, AjRange within, int *n);
 extern AjRange *aj_dirty_of(const AjRollup *rollup, bool in_snapshot, int *n);

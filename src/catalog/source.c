@@ -259,31 +259,22 @@ read_parts(int n, MemoryContext context)
 	return parts;
 }
 
-/* The partitions of a source as they were last seen, by their oid. */
+/*
+ * aj_source_parts
+ *		The partitions of a source as they were last seen, by their oid; as the
+ *		active snapshot has them, or as they are stored now.
+ */
 AjPart *
-aj_source_parts(Oid source, int *n)
+aj_source_parts(Oid source, bool in_snapshot, int *n)
 {
 	MemoryContext context = CurrentMemoryContext;
 	AjSpi spi;
 	AjPart *parts;
 
 	aj_spi_open(&spi, AJ_RIGHTS_CATALOG);
-	*n = (int) aj_spi_run(PART_COLUMNS, AJ_ARGS(aj_arg_oid(source)));
-	parts = read_parts(*n, context);
-	aj_spi_close(&spi);
-	return parts;
-}
-
-/* The same in the active snapshot. */
-AjPart *
-aj_source_parts_in_snapshot(Oid source, int *n)
-{
-	MemoryContext context = CurrentMemoryContext;
-	AjSpi spi;
-	AjPart *parts;
-
-	aj_spi_open(&spi, AJ_RIGHTS_CATALOG);
-	*n = (int) aj_spi_read(PART_COLUMNS, AJ_ARGS(aj_arg_oid(source)));
+	*n = (int) (in_snapshot
+					? aj_spi_read
+					: aj_spi_run)(PART_COLUMNS, AJ_ARGS(aj_arg_oid(source)));
 	parts = read_parts(*n, context);
 	aj_spi_close(&spi);
 	return parts;

@@ -151,7 +151,7 @@ aj_capture_sync_parts(Oid source, const char *time_column, AjEpoch epoch)
 
 	if (get_rel_relkind(source) != RELKIND_PARTITIONED_TABLE)
 		return;
-	known = aj_source_parts(source, &n);
+	known = aj_source_parts(source, false, &n);
 	now = find_all_inheritors(source, NoLock, NULL);
 	foreach (cell, now)
 	{

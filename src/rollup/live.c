@@ -94,7 +94,7 @@ static void
 add_parts(Ranges *all, Oid source)
 {
 	int n;
-	AjPart *parts = aj_source_parts_in_snapshot(source, &n);
+	AjPart *parts = aj_source_parts(source, true, &n);
 	List *now = find_all_inheritors(source, NoLock, NULL);
 	ListCell *cell;
 	int same = 0;

@@ -20,6 +20,7 @@
  */
 #include "base/compat.h"
 
+#include "base/errors.h"
 #include "base/spi.h"
 #include "catalog/change.h"
 #include "catalog/source.h"
@@ -138,7 +139,7 @@ static void
 drop_partitions(AjRetire *retire)
 {
 	int n;
-	AjPart *parts = aj_source_parts(retire->table, &n);
+	AjPart *parts = aj_source_parts(retire->table, false, &n);
 
 	for (int i = 0; i < n; i++)
 	{
@@ -157,22 +158,34 @@ drop_partitions(AjRetire *retire)
 	}
 }
 
+/* retire->limit as a literal of the time column's type. */
+static char *
+limit_literal(const AjRetire *retire)
+{
+	AjSource *source = aj_source_find(retire->table);
+	AttrNumber column = get_attnum(retire->table, retire->time_column);
+
+	if (column == InvalidAttrNumber)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_COLUMN),
+				 errmsg("column \"%s\" of table \"%s\" does not exist",
+						aj_clip(retire->time_column),
+						get_rel_name(retire->table)),
+				 errhint("Name the time column by which rows age.")));
+	return aj_axis_literal(get_atttype(retire->table, column),
+						   source == NULL ? AJ_EPOCH_SECOND : source->epoch,
+						   retire->limit);
+}
+
 static void
 delete_rows(AjRetire *retire)
 {
 	char *table = qualified_name(retire->table);
 	const char *column = quote_identifier(retire->time_column);
-	AjSource *source = aj_source_find(retire->table);
-	AjBucket axis = {.time_type = get_atttype(retire->table,
-											  get_attnum(retire->table,
-														 retire->time_column))};
-	char *limit;
+	char *limit = limit_literal(retire);
 	char *sql;
 	int64 rows;
 
-	if (source != NULL)
-		axis.epoch = source->epoch;
-	limit = aj_axis_literal(axis.time_type, axis.epoch, retire->limit);
 	/* Partitions have rows of the same ctid: the age is asked of each. */
 	sql = psprintf("DELETE FROM %s d WHERE d.ctid = ANY (ARRAY(SELECT t.ctid"
 				   " FROM %s t WHERE t.%s < %s LIMIT $1)) AND d.%s < %s",
@@ -230,11 +243,12 @@ aj_retire_plan(AjRetire *retire)
 	retire->limit = retire_limit(retire->table, retire->before);
 	if (retire->limit == AJ_NO_TIME)
 		return 0;
-	sql = psprintf("SELECT count(*) FROM %s t WHERE t.%s < $1",
-				   qualified_name(retire->table),
-				   quote_identifier(retire->time_column));
+	sql =
+		psprintf("SELECT count(*) FROM %s t WHERE t.%s < %s",
+				 qualified_name(retire->table),
+				 quote_identifier(retire->time_column), limit_literal(retire));
 	aj_spi_open(&spi, AJ_RIGHTS_CALLER);
-	(void) aj_spi_run_once(sql, AJ_ARGS(aj_arg_time(retire->limit)));
+	(void) aj_spi_run_once(sql, AJ_NO_ARGS);
 	rows = aj_spi_int8(0, 1, 0);
 	aj_spi_close(&spi);
 	return rows;

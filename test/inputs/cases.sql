@@ -264,7 +264,7 @@ FROM (VALUES
 	('22023', 'finite', $$SELECT aggjobs_trigger('there', 'infinity')$$),
 	('22023', 'finite', $$SELECT aggjobs_trigger('there', '-infinity')$$),
 	('22023', 'finite', $$CALL aggjobs_run('there', 'infinity')$$),
-	('22008', 'out of range', $$SELECT aggjobs_trigger('hourly', '294276-12-31 23:59', true)$$),
+	('00000', '', $$SELECT aggjobs_trigger('hourly', '294276-12-31 23:59', true)$$),
 	('42704', '0', $$SELECT aggjobs_wait(0)$$),
 	('42704', '-1', $$SELECT aggjobs_wait(-1, '1 s')$$),
 	('42704', '9223372036854775807', $$SELECT aggjobs_wait(9223372036854775807)$$),
@@ -304,7 +304,7 @@ FROM (VALUES
 	('22023', 'settings', '[{"name": "x", "command": "SELECT 1", "settings": "x"}]')
 ) AS c (wanted, part, jobs);
 
--- ----------------------------------------------------- triggers, called wrongly
+-- ------------------------------------- functions of capture, live views and rollups
 CREATE TABLE inputs.captured (t timestamptz, d date, "a b" timestamptz);
 CREATE FUNCTION inputs.with_trigger(definition text) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
@@ -316,18 +316,26 @@ BEGIN
 END $$;
 SELECT inputs.judge(statement, wanted, part, statement)
 FROM (VALUES
-	('39P01', 'trigger', $$SELECT aggjobs.capture_row()$$),
-	('39P01', 'trigger', $$SELECT aggjobs.capture_truncate()$$),
-	('39P01', 'column', $$SELECT inputs.with_trigger('AFTER INSERT ON inputs.captured FOR EACH ROW EXECUTE FUNCTION aggjobs.capture_row()')$$),
-	('39P01', 'column', $$SELECT inputs.with_trigger('AFTER INSERT ON inputs.captured FOR EACH ROW EXECUTE FUNCTION aggjobs.capture_row(''t'', ''d'')')$$),
-	('42703', 'nope', $$SELECT inputs.with_trigger('AFTER INSERT ON inputs.captured FOR EACH ROW EXECUTE FUNCTION aggjobs.capture_row(''nope'')')$$),
-	('42703', '"d"', $$SELECT inputs.with_trigger('AFTER INSERT ON inputs.captured FOR EACH ROW EXECUTE FUNCTION aggjobs.capture_row(''d'')')$$),
-	('42703', 'ctid', $$SELECT inputs.with_trigger('AFTER INSERT ON inputs.captured FOR EACH ROW EXECUTE FUNCTION aggjobs.capture_row(''ctid'')')$$),
-	('42703', '%n', $$SELECT inputs.with_trigger('AFTER INSERT ON inputs.captured FOR EACH ROW EXECUTE FUNCTION aggjobs.capture_row(''%s%n'')')$$),
-	('39P01', 'AFTER', $$SELECT inputs.with_trigger('BEFORE INSERT ON inputs.captured FOR EACH ROW EXECUTE FUNCTION aggjobs.capture_row(''t'')')$$),
-	('39P01', 'ROW', $$SELECT inputs.with_trigger('AFTER INSERT ON inputs.captured FOR EACH STATEMENT EXECUTE FUNCTION aggjobs.capture_row(''t'')')$$),
-	('39P01', 'ROW', $$SELECT inputs.with_trigger('AFTER TRUNCATE ON inputs.captured FOR EACH STATEMENT EXECUTE FUNCTION aggjobs.capture_row(''t'')')$$),
-	('39P01', 'TRUNCATE', $$SELECT inputs.with_trigger('AFTER INSERT ON inputs.captured FOR EACH ROW EXECUTE FUNCTION aggjobs.capture_truncate()')$$),
-	('FINE0', 'fine', $$SELECT inputs.with_trigger('AFTER INSERT OR UPDATE ON inputs.captured FOR EACH ROW EXECUTE FUNCTION aggjobs.capture_row(''t'')')$$),
-	('FINE0', 'fine', $$SELECT inputs.with_trigger('AFTER TRUNCATE ON inputs.captured FOR EACH STATEMENT EXECUTE FUNCTION aggjobs.capture_truncate()')$$)
+	('39P01', 'must not be called', $$SELECT aggjobs.capture_row()$$),
+	('39P01', 'must not be called', $$SELECT inputs.with_trigger('AFTER INSERT ON inputs.captured FOR EACH ROW EXECUTE FUNCTION aggjobs.capture_row()')$$),
+	('39P01', 'must not be called', $$SELECT inputs.with_trigger('BEFORE UPDATE ON inputs.captured FOR EACH ROW EXECUTE FUNCTION aggjobs.capture_row(''t'')')$$),
+	('FINE0', 'fine', $$SELECT inputs.with_trigger('AFTER UPDATE ON inputs.captured FOR EACH ROW WHEN (aggjobs.note_update(''inputs.captured''::regclass, OLD.t, NEW.t)) EXECUTE FUNCTION aggjobs.capture_row()')$$),
+	('42804', 'text', $$SELECT aggjobs.note_delete('inputs.captured', 'x'::text)$$),
+	('00000', '', $$SELECT aggjobs.note_delete('inputs.captured', now())$$),
+	('00000', '', $$SELECT aggjobs.note_update('inputs.captured', now(), now(), 'a'::text, NULL::text)$$),
+	('39P01', '', $$SELECT aggjobs.note_delete(NULL, now())$$),
+	('42704', 'nope', $$SELECT aggjobs.open_from('nope', now())$$),
+	('42704', 'nope', $$SELECT aggjobs.is_clean('nope', now())$$),
+	('42704', 'nope', $$SELECT * FROM aggjobs.dirty_buckets('nope', now())$$),
+	('42704', 'nnn', $$SELECT aggjobs.open_from(repeat('n', 1000), now())$$),
+	('42804', 'bigint', $$SELECT aggjobs.open_from('hourly_analytics', 1::bigint)$$),
+	('55000', 'refresh', $$SELECT aggjobs.wanted(now(), 1)$$),
+	('39P01', 'event trigger', $$SELECT aggjobs.on_ddl()$$),
+	('42704', 'nope', $$SELECT aggjobs_drop_rollup('nope')$$),
+	('42704', 'nope', $$CALL aggjobs_refresh('nope')$$),
+	('22004', 'name', $$SELECT aggjobs_create_rollup(NULL, 'SELECT 1')$$),
+	('22004', 'query', $$SELECT aggjobs_create_rollup('x', NULL)$$),
+	('42601', 'SELEC', $$SELECT aggjobs_create_rollup('x', 'SELEC')$$),
+	('42601', 'one query', $$SELECT aggjobs_create_rollup('x', '')$$),
+	('22023', 'lookback', $$SELECT aggjobs_create_rollup('x', 'SELECT 1', lookback => -1)$$)
 ) AS c (wanted, part, statement);

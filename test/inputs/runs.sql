@@ -53,25 +53,25 @@ SELECT inputs.unmake() IS NULL AS done \gset
 
 -- A rollup whose source, and then whose target, is gone.
 CREATE TABLE inputs.source (t timestamptz NOT NULL);
-CREATE TABLE inputs.target (bucket timestamptz NOT NULL, n bigint);
-INSERT INTO aggjobs.rollup (rollup_name, target, source, time_column, unit, query)
-VALUES ('inputs_rollup', 'inputs.target', 'inputs.source', 't', 'hour',
-	'SELECT date_trunc(''hour'', s.t, ''UTC''), count(*) FROM inputs.source s WHERE s.t >= $1 AND s.t < $2 GROUP BY 1');
+SELECT aggjobs_create_rollup('inputs_rollup',
+	'SELECT date_trunc(''hour'', s.t, ''UTC'') AS bucket, count(*) AS n FROM inputs.source s GROUP BY 1',
+	schedule => NULL, schema => 'inputs') > 0 AS made \gset
 SELECT inputs.make('[{"kind": "rollup", "rollup": "inputs_rollup"}]') IS NULL AS done \gset
 CALL inputs.run('a rollup of nothing is computed', '00000', '', 'broken', '2026-01-01');
-ALTER TABLE inputs.target ADD COLUMN extra int NOT NULL;
-CALL inputs.run('the target of a rollup got another column', '42601 42703 42804', '', 'broken', '2026-01-01');
-DROP TABLE inputs.source;
-CALL inputs.run('the source of a rollup was dropped', '42P01 42704', 'inputs', 'broken', '2026-01-01');
-DROP TABLE inputs.target;
-CALL inputs.run('the target of a rollup was dropped', '42P01 42704', 'inputs', 'broken', '2026-01-01');
-DELETE FROM aggjobs.rollup WHERE rollup_name = 'inputs_rollup';
-DELETE FROM aggjobs.rollup_state WHERE rollup_name = 'inputs_rollup';
+INSERT INTO inputs.source VALUES ('2026-01-01');
+ALTER TABLE inputs.inputs_rollup ADD COLUMN extra int NOT NULL;
+CALL inputs.run('the target of a rollup got another column', '23502', 'extra', 'broken', '2026-01-01');
+SET client_min_messages = warning;
+DROP TABLE inputs.source CASCADE;
+CALL inputs.run('the source of a rollup was dropped', '42704', 'inputs', 'broken', '2026-01-01');
+DROP TABLE inputs.inputs_rollup;
+RESET client_min_messages;
+CALL inputs.run('the target of a rollup was dropped', '42704', 'inputs', 'broken', '2026-01-01');
 CALL inputs.run('a rollup was removed', '42704', 'inputs_rollup', 'broken', '2026-01-01');
 SELECT inputs.unmake() IS NULL AS done \gset
 
 SELECT inputs.make('[{"kind": "rollup", "rollup": "monthly_analytics"}]') IS NULL AS done \gset
-CALL inputs.run('the last instant that there is', '22008', 'out of range', 'broken', '294276-12-31 23:59:59.999999+00');
+CALL inputs.run('the last instant that there is', '00000 22008', '', 'broken', '294276-12-31 23:59:59.999999+00');
 CALL inputs.run('the first instant that there is', '00000 22008', '', 'broken', '4714-11-24 00:00:00+00 BC');
 CALL inputs.run('an instant far ahead', '00000', '', 'broken', '9999-01-01');
 SELECT inputs.unmake() IS NULL AS done \gset
