@@ -9,9 +9,9 @@
  *
  * State: the latest picture of each rollup whose live view this backend has
  * read, and those in use by open queries, each in a memory context of its own
- * under CacheMemoryContext.  No locks.  The
- * functions may be called by everybody who reads a live view; they tell times
- * of rollups, and nothing else.
+ * under CacheMemoryContext.  No locks.  The functions may be called by
+ * everybody who reads a live view; they tell times of rollups, and nothing
+ * else.
  *
  * Copyright (c) 2026, pg_aggjobs contributors
  *

@@ -42,7 +42,7 @@
 #include "utils/rel.h"
 #include "utils/syscache.h"
 
-/* Columns from "from_time" on; those of both tables but for row_count. */
+/* Columns of aggjobs.change, in order. */
 typedef enum ChangeColumn
 {
 	CHANGE_SOURCE,

@@ -325,25 +325,6 @@ aj_rollup_insert(AjRollup *rollup)
 	aj_spi_close(&spi);
 }
 
-/* Store a changed definition under the same id. */
-void
-aj_rollup_update(const AjRollup *rollup)
-{
-	AjArg args[DEFINITION_ARGS + 1];
-
-	definition_args(rollup, args);
-	args[DEFINITION_ARGS] = aj_arg_int8(rollup->rollup_id);
-	(void) aj_catalog_run(
-		"UPDATE aggjobs.rollup r SET rollup_name = $1, target = $2, live = $3,"
-		" source = $4, source_rollup = $5, time_column = $6, time_type = $7,"
-		" epoch = $8, bucket_column = $9, bucket_type = $10,"
-		" bucket_kind = $11, bucket_unit = $12, bucket_width = $13,"
-		" bucket_count = $14, time_zone = $15, origin = $16,"
-		" count_origin = $17, keys = $18, measures = $19, query = $20"
-		" WHERE r.rollup_id = $21",
-		DEFINITION_ARGS + 1, args);
-}
-
 /* Forget a rollup with all that is noted about it. */
 void
 aj_rollup_delete(const char *name)

@@ -48,7 +48,6 @@ extern AjRollup **aj_rollup_parents(const char *name, int *n);
 extern AjRollup *aj_rollup_of_target(Oid target);
 extern AjRollup *aj_rollup_of_live(Oid live);
 extern void aj_rollup_insert(AjRollup *rollup);
-extern void aj_rollup_update(const AjRollup *rollup);
 extern void aj_rollup_delete(const char *name);
 extern void aj_rollup_delete_orphans(void);
 

@@ -197,15 +197,14 @@ aj_capture_mend(Oid source)
 }
 
 /* Check all sources of the database. */
-void
-aj_capture_check_all(void)
+static void
+check_all(void)
 {
 	int n;
 	AjSource *sources;
 
 	aj_rollup_delete_orphans();
 	sources = aj_sources(&n);
-
 	for (int i = 0; i < n; i++)
 		(void) aj_capture_check(sources[i].source);
 }
@@ -222,7 +221,7 @@ aggjobs_on_ddl(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 				 errmsg("function must be called as an event trigger")));
 	if (aj_change_can_append())
-		aj_capture_check_all();
+		check_all();
 	PG_RETURN_NULL();
 }
 

@@ -20,7 +20,6 @@ extern void aj_capture_independ(const AjRollup *rollup);
 /* capture_check.c */
 extern char *aj_capture_check(Oid source);
 extern void aj_capture_mend(Oid source);
-extern void aj_capture_check_all(void);
 
 /* capture_parts.c */
 extern void aj_capture_sync_parts(Oid source, const char *time_column,

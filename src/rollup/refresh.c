@@ -22,8 +22,8 @@
  * A rollup over a rollup has its source refreshed first.
  *
  * Locks: the row of the rollup (aj_rollup_lock) until the end of each
- * transaction; who waits for it can be cancelled, and for other locks a
- * refresh waits LOCK_LIMIT.  Runs with the rights of the current user, who
+ * transaction; who waits for it can be cancelled, and who holds it waits
+ * LOCK_LIMIT for other locks.  Runs with the rights of the current user, who
  * must be able to read the source and write the target.
  *
  * Copyright (c) 2026, pg_aggjobs contributors
@@ -38,8 +38,6 @@
 #include "access/xact.h"
 #include "base/spi.h"
 #include "catalog/change.h"
-#include "catalog/source.h"
-#include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "rollup/batch.h"
 #include "rollup/capture_install.h"
@@ -73,12 +71,11 @@ frozen_line(const AjRollup *rollup)
 }
 
 /*
- * aj_refresh_check_rights
- *		Who may not write the target must not move what we note about it
- *		either, also when there is nothing to write: error 42501.
+ * Who may not write the target must not move what we note about it either,
+ * also when there is nothing to write.
  */
-void
-aj_refresh_check_rights(const AjRollup *rollup)
+static void
+check_rights(const AjRollup *rollup)
 {
 	const AclMode needed[] = {ACL_INSERT, ACL_UPDATE, ACL_DELETE};
 
@@ -127,13 +124,20 @@ end_piece(int level)
 static void
 keep_uncertain(const AjRollup *rollup, AjRange range)
 {
+	AjRollup *child;
 	AjRange *ranges;
 	AjLive *below;
 	int n;
 
 	if (rollup->source_rollup == NULL)
 		return;
-	below = aj_live_compute(aj_rollup_find(rollup->source_rollup, false));
+	child = aj_rollup_find_in_snapshot(rollup->source_rollup);
+	if (child == NULL)
+	{
+		aj_stale_add(rollup, range);
+		return;
+	}
+	below = aj_live_compute(child);
 	ranges = palloc(sizeof(AjRange) * (Size) (below->ndirty + 1));
 	for (int i = 0; i < below->ndirty; i++)
 		ranges[i] = aj_rollup_widen(rollup, below->dirty[i]);
@@ -361,18 +365,24 @@ look_back(AjRollup *rollup, AjRefresh *refresh)
 	end_piece(level);
 }
 
+/* Put the capture of the source right, and turn its changes into stale rows. */
+static void
+take_in_changes(const AjRollup *rollup, const AjRefresh *refresh)
+{
+	if (rollup->lookback > 0)
+		return;
+	aj_capture_mend(rollup->source);
+	aj_change_absorb(rollup->source);
+	commit_so_far(refresh);
+}
+
 static void
 refresh_due(AjRollup *rollup, AjRefresh *refresh)
 {
 	if (rollup->source_rollup != NULL)
 		refresh_due(aj_rollup_find(rollup->source_rollup, false), refresh);
-	aj_refresh_check_rights(rollup);
-	if (rollup->lookback == 0)
-	{
-		aj_capture_mend(rollup->source);
-		aj_change_absorb(rollup->source);
-		commit_so_far(refresh);
-	}
+	check_rights(rollup);
+	take_in_changes(rollup, refresh);
 	advance(rollup, refresh);
 	if (rollup->lookback > 0)
 		look_back(rollup, refresh);
@@ -389,13 +399,8 @@ refresh_range(AjRollup *rollup, AjRange range, AjRefresh *refresh)
 	if (rollup->source_rollup != NULL)
 		refresh_range(aj_rollup_find(rollup->source_rollup, false), own,
 					  refresh);
-	aj_refresh_check_rights(rollup);
-	if (rollup->lookback == 0)
-	{
-		aj_capture_mend(rollup->source);
-		aj_change_absorb(rollup->source);
-		commit_so_far(refresh);
-	}
+	check_rights(rollup);
+	take_in_changes(rollup, refresh);
 	level = begin_piece(rollup);
 	own.from = Max(own.from, frozen_line(rollup));
 	if (own.from < own.to)

@@ -31,6 +31,5 @@ typedef struct AjRefresh
 
 extern void aj_refresh(AjRollup *rollup, AjRefresh *refresh);
 extern void aj_refresh_plan(AjRollup *rollup, const AjRefresh *refresh);
-extern void aj_refresh_check_rights(const AjRollup *rollup);
 
 #endif /* AJ_ROLLUP_REFRESH_H */
