@@ -151,7 +151,8 @@ CREATE TABLE aggjobs.rollup (
 	measures      jsonb NOT NULL,
 	query         text NOT NULL,
 	lookback      integer CHECK (lookback > 0),
-	builtin       boolean NOT NULL DEFAULT false
+	builtin       boolean NOT NULL DEFAULT false,
+	replaces      text UNIQUE
 );
 CREATE INDEX rollup_source_idx ON aggjobs.rollup (source);
 COMMENT ON TABLE aggjobs.rollup IS 'derived tables, one row per bucket and key';
@@ -170,6 +171,9 @@ COMMENT ON COLUMN aggjobs.rollup.measures IS
 COMMENT ON COLUMN aggjobs.rollup.query IS 'the defining query as it was written';
 COMMENT ON COLUMN aggjobs.rollup.lookback IS
 	'number of last buckets that each refresh computes again, for sources that are not tracked; NULL: changes are captured';
+
+COMMENT ON COLUMN aggjobs.rollup.replaces IS
+	'the rollup whose place this one takes once it is computed: what aggjobs_alter_rollup() makes';
 
 /*
  * How far a rollup is: dumped also for those of the pipeline, since a restored

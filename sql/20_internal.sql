@@ -52,23 +52,23 @@ CREATE FUNCTION aggjobs.dirty_buckets_support(internal) RETURNS internal
 LANGUAGE c STRICT AS 'MODULE_PATHNAME', 'aggjobs_dirty_buckets_support';
 COMMENT ON FUNCTION aggjobs.dirty_buckets_support(internal) IS 'tells the planner how many buckets are dirty';
 
-CREATE FUNCTION aggjobs.open_from(rollup text, sample anyelement) RETURNS anyelement
+CREATE FUNCTION aggjobs.open_from(target regclass, sample anyelement) RETURNS anyelement
 LANGUAGE c STABLE PARALLEL RESTRICTED COST 10 AS 'MODULE_PATHNAME', 'aggjobs_open_from';
-COMMENT ON FUNCTION aggjobs.open_from(text, anyelement) IS
+COMMENT ON FUNCTION aggjobs.open_from(regclass, anyelement) IS
 	'for live views: time from which on nothing is read from the target of a rollup, in the type of the sample';
 
-CREATE FUNCTION aggjobs.is_clean(rollup text, bucket anyelement) RETURNS boolean
+CREATE FUNCTION aggjobs.is_clean(target regclass, bucket anyelement) RETURNS boolean
 LANGUAGE c STABLE PARALLEL RESTRICTED COST 1 SUPPORT aggjobs.is_clean_support
 AS 'MODULE_PATHNAME', 'aggjobs_is_clean';
-COMMENT ON FUNCTION aggjobs.is_clean(text, anyelement) IS
+COMMENT ON FUNCTION aggjobs.is_clean(regclass, anyelement) IS
 	'for live views: are the rows of this bucket in the target of a rollup right?';
 
-CREATE FUNCTION aggjobs.dirty_buckets(rollup text, sample anyelement,
+CREATE FUNCTION aggjobs.dirty_buckets(target regclass, sample anyelement,
 	OUT from_time anyelement, OUT to_time anyelement, OUT bucket anyelement)
 RETURNS SETOF record
 LANGUAGE c STABLE PARALLEL RESTRICTED COST 10 ROWS 10 SUPPORT aggjobs.dirty_buckets_support
 AS 'MODULE_PATHNAME', 'aggjobs_dirty_buckets';
-COMMENT ON FUNCTION aggjobs.dirty_buckets(text, anyelement) IS
+COMMENT ON FUNCTION aggjobs.dirty_buckets(regclass, anyelement) IS
 	'for live views: start, end and name of each bucket that is computed from raw rows though it has ended, in the type of the sample';
 
 -- ----------------------------------------------------------------- refresh

@@ -249,7 +249,12 @@ SELECT r.rollup_name,
        r.target,
        r.live AS live_view,
        r.source_rollup,
-       r.time_zone
+       r.time_zone,
+       r.replaces,
+       CASE WHEN t.horizon IS NOT NULL
+            THEN coalesce((SELECT pg_catalog.max(s.to_time) FROM aggjobs.stale s
+                           WHERE s.rollup_id = r.rollup_id AND s.from_time < t.horizon), '-infinity')
+       END AS complete_from
 FROM aggjobs.rollup r
      LEFT JOIN aggjobs.rollup_state t USING (rollup_name);
 COMMENT ON VIEW aggjobs.rollups IS 'rollups: up to where they are computed, and what is out of date';
@@ -271,6 +276,9 @@ COMMENT ON COLUMN aggjobs.rollups.target IS 'table it fills';
 COMMENT ON COLUMN aggjobs.rollups.live_view IS 'view that equals the query on the raw rows in every snapshot';
 COMMENT ON COLUMN aggjobs.rollups.source_rollup IS 'rollup that fills the source';
 COMMENT ON COLUMN aggjobs.rollups.time_zone IS 'zone of its days, weeks and months';
+COMMENT ON COLUMN aggjobs.rollups.replaces IS 'rollup whose place this one takes once it is computed; see aggjobs_alter_rollup()';
+COMMENT ON COLUMN aggjobs.rollups.complete_from IS
+	'from here up to the horizon everything is in the table, nothing stale; -infinity: everything there is; NULL: nothing computed yet';
 
 -- ------------------------------------------------------------------ health
 

@@ -23,7 +23,6 @@
 #include "base/compat.h"
 
 #include "access/xact.h"
-#include "base/errors.h"
 #include "base/spi.h"
 #include "miscadmin.h"
 #include "nodes/nodeFuncs.h"
@@ -32,6 +31,7 @@
 #include "rollup/live.h"
 #include "utils/hsearch.h"
 #include "utils/inval.h"
+#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 #include "utils/tuplestore.h"
@@ -80,7 +80,7 @@ typedef struct Use
 /* The latest picture of a rollup. */
 typedef struct Latest
 {
-	char name[NAMEDATALEN]; /* key */
+	Oid target; /* key */
 	Picture *picture;
 } Latest;
 
@@ -129,7 +129,7 @@ stop_using(Picture *picture)
 }
 
 static Latest *
-find_latest(const char *name)
+find_latest(Oid target)
 {
 	Latest *latest;
 	bool found;
@@ -138,19 +138,19 @@ find_latest(const char *name)
 	{
 		HASHCTL control = {0};
 
-		control.keysize = NAMEDATALEN;
+		control.keysize = sizeof(Oid);
 		control.entrysize = sizeof(Latest);
 		latest_pictures = hash_create("pg_aggjobs live views", 16, &control,
-									  HASH_ELEM | HASH_STRINGS);
+									  HASH_ELEM | HASH_BLOBS);
 	}
-	latest = hash_search(latest_pictures, name, HASH_ENTER, &found);
+	latest = hash_search(latest_pictures, &target, HASH_ENTER, &found);
 	if (!found)
 		latest->picture = NULL;
 	return latest;
 }
 
 static Picture *
-look(const char *name)
+look(Oid target)
 {
 	MemoryContext context =
 		AllocSetContextCreate(CurrentMemoryContext, "pg_aggjobs live view",
@@ -163,14 +163,14 @@ look(const char *name)
 	picture->key = current_key();
 	picture->own = GetTopTransactionIdIfAny();
 	picture->generation = aj_capture_generation();
-	picture->rollup = aj_rollup_find_in_snapshot(name);
+	picture->rollup = aj_rollup_of_target_in_snapshot(target);
 	if (picture->rollup == NULL)
-		ereport(
-			ERROR,
-			(errcode(ERRCODE_UNDEFINED_OBJECT),
-			 errmsg("rollup \"%s\" does not exist, or its table was dropped",
-					name),
-			 errhint("Drop its live view.")));
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("table \"%s\" is not that of a rollup",
+						get_rel_name(target) == NULL ? psprintf("%u", target)
+													 : get_rel_name(target)),
+				 errhint("Drop its live view.")));
 	picture->live = aj_live_compute(picture->rollup);
 	MemoryContextSwitchTo(saved);
 	MemoryContextSetParent(context, CacheMemoryContext);
@@ -179,17 +179,17 @@ look(const char *name)
 
 /* A picture that is right now; good until the next call of anything here. */
 static Picture *
-current_picture(const char *name)
+current_picture(Oid target)
 {
 	Latest *latest;
 	Picture *picture;
 
 	/* Tables may have changed that we hold locks on already. */
 	AcceptInvalidationMessages();
-	latest = find_latest(name);
+	latest = find_latest(target);
 	if (latest->picture != NULL && is_current(latest->picture))
 		return latest->picture;
-	picture = look(name);
+	picture = look(target);
 	stop_using(latest->picture);
 	latest->picture = picture;
 	return picture;
@@ -224,11 +224,10 @@ start_using(MemoryContext query, Picture *picture)
 }
 
 static Use *
-find_use(MemoryContext query, const char *name)
+find_use(MemoryContext query, Oid target)
 {
 	for (Use *use = uses; use != NULL; use = use->next)
-		if (use->query == query &&
-			strcmp(use->picture->rollup->name, name) == 0)
+		if (use->query == query && use->picture->rollup->target == target)
 			return use;
 	return NULL;
 }
@@ -241,7 +240,7 @@ picture_of_use(Use *use)
 
 	if (!same_key(&use->picture->key, &key))
 	{
-		Picture *picture = current_picture(use->picture->rollup->name);
+		Picture *picture = current_picture(use->picture->rollup->target);
 
 		picture->users++;
 		stop_using(use->picture);
@@ -263,15 +262,11 @@ picture_for_call(FunctionCallInfo fcinfo)
 
 	if (use == NULL)
 	{
-		char *name = text_to_cstring(PG_GETARG_TEXT_PP(0));
+		Oid target = PG_GETARG_OID(0);
 
-		if (strlen(name) >= NAMEDATALEN)
-			ereport(ERROR,
-					(errcode(ERRCODE_UNDEFINED_OBJECT),
-					 errmsg("rollup \"%s\" does not exist", aj_clip(name))));
-		use = find_use(function->fn_mcxt, name);
+		use = find_use(function->fn_mcxt, target);
 		if (use == NULL)
-			use = start_using(function->fn_mcxt, current_picture(name));
+			use = start_using(function->fn_mcxt, current_picture(target));
 		if (get_fn_expr_arg_stable(function, 0))
 			function->fn_extra = use;
 	}
@@ -302,7 +297,7 @@ time_datum(const Picture *picture, TimestampTz instant)
 
 /*
  * aggjobs_open_from
- *		(rollup text, sample anyelement) -> the time from which on nothing can
+ *		(target regclass, sample anyelement) -> the time from which on nothing can
  *		be read from the target, in the type of the sample.
  */
 Datum
@@ -339,7 +334,7 @@ is_dirty(const AjLive *live, TimestampTz instant)
 
 /*
  * aggjobs_is_clean
- *		(rollup text, bucket anyelement) -> are the target's rows of this
+ *		(target regclass, bucket anyelement) -> are the target's rows of this
  *		bucket, which lies below open_from, right?
  */
 Datum
@@ -385,7 +380,7 @@ put_buckets(const Picture *picture, AjRange range, ReturnSetInfo *result)
 
 /*
  * aggjobs_dirty_buckets
- *		(rollup text, sample anyelement) -> start, end and name of each bucket
+ *		(target regclass, sample anyelement) -> start, end and name of each bucket
  *		below open_from that is not clean, in the type of the sample.
  */
 Datum
@@ -419,18 +414,17 @@ aggjobs_is_clean_support(PG_FUNCTION_ARGS)
 static double
 estimated_buckets(Node *call)
 {
-	Node *name;
-	char *rollup;
+	Node *target;
 
 	if (!IsA(call, FuncExpr) || !ActiveSnapshotSet())
 		return 1;
-	name = linitial(castNode(FuncExpr, call)->args);
-	if (!IsA(name, Const) || castNode(Const, name)->constisnull)
+	target = linitial(castNode(FuncExpr, call)->args);
+	if (!IsA(target, Const) || castNode(Const, target)->constisnull)
 		return 1;
-	rollup = TextDatumGetCString(castNode(Const, name)->constvalue);
-	if (strlen(rollup) >= NAMEDATALEN)
-		return 1;
-	return Max(1.0, (double) current_picture(rollup)->live->nbuckets);
+	return Max(1.0,
+			   (double) current_picture(
+				   DatumGetObjectId(castNode(Const, target)->constvalue))
+				   ->live->nbuckets);
 }
 
 Datum

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * rollup_api.c
- *	  SQL functions that make and drop rollups.
+ *	  SQL functions that make, alter and drop rollups.
  *
  * A rollup belongs to the owner of its target, who made it.  It comes with a
  * job of its name that refreshes it, unless that is not wanted.
@@ -18,15 +18,21 @@
 #include "base/compat.h"
 
 #include "api/job_spec.h"
-#include "base/errors.h"
 #include "base/json.h"
 #include "base/spi.h"
+#include "catalog/run.h"
+#include "catalog/succession.h"
+#include "funcapi.h"
 #include "miscadmin.h"
-#include "rollup/define.h"
+#include "rollup/alter.h"
 #include "shmem/wake.h"
 
 PG_FUNCTION_INFO_V1(aggjobs_create_rollup);
+PG_FUNCTION_INFO_V1(aggjobs_alter_rollup);
 PG_FUNCTION_INFO_V1(aggjobs_drop_rollup);
+
+/* As that of aggjobs_create_rollup(). */
+#define DEFAULT_SCHEDULE "every 5 minutes"
 
 static char *
 text_argument(FunctionCallInfo fcinfo, int i)
@@ -115,32 +121,112 @@ aggjobs_create_rollup(PG_FUNCTION_ARGS)
 	PG_RETURN_INT64(rollup->rollup_id);
 }
 
-/* Is a job nothing but the refresh of this rollup? */
-static bool
-is_own_job(const AjJob *job, const char *name)
+/* Give up an alteration that is not complete. */
+static void
+drop_successor(const char *name)
 {
-	Jsonb *step;
-	char *kind;
-	char *rollup;
+	AjRollup *successor = aj_succession_find(name);
 
-	if (aj_json_length(job->steps) != 1)
-		return false;
-	step = aj_json_element(job->steps, 0);
-	kind = aj_json_text_field(step, "kind");
-	rollup = aj_json_text_field(step, "rollup");
-	return kind != NULL && rollup != NULL && strcmp(kind, "rollup") == 0 &&
-		strcmp(rollup, name) == 0;
+	if (successor == NULL)
+		return;
+	aj_rollup_drop(successor, false);
+	aj_job_delete_of_rollup(successor->name);
 }
 
 static void
-drop_own_job(const char *name)
+put_difference(ReturnSetInfo *result, const AjDifference *difference)
 {
-	AjJob *job = aj_job_find(name, true);
+	const char *const texts[] = {difference->part, difference->name,
+								 difference->change, difference->before,
+								 difference->after};
+	Datum values[lengthof(texts)] = {0};
+	bool isnull[lengthof(texts)] = {0};
 
-	if (job == NULL || !is_own_job(job, name) || !aj_job_may_act(job))
-		return;
-	aj_job_delete(job->job_id);
-	aj_wake_job(job->job_id);
+	for (int i = 0; i < (int) lengthof(texts); i++)
+	{
+		isnull[i] = texts[i] == NULL;
+		if (!isnull[i])
+			values[i] = CStringGetTextDatum(texts[i]);
+	}
+	tuplestore_putvalues(result->setResult, result->setDesc, values, isnull);
+}
+
+/* The refill goes on by the schedule of the rollup's job, and begins now. */
+static void
+create_refill_job(const AjRollup *rollup, const AjRollup *successor)
+{
+	AjJob *own = aj_job_find(rollup->name, true);
+	char *schedule =
+		own == NULL || own->schedule == NULL ? DEFAULT_SCHEDULE : own->schedule;
+	AjJob *job;
+
+	create_job(successor->name, schedule, own == NULL ? "UTC" : own->time_zone);
+	job = aj_job_find(successor->name, false);
+	(void) aj_run_insert(job->job_id, job->name, job->owner, AJ_NO_TIME, 1,
+						 "manual");
+	aj_wake_runs();
+	ereport(
+		NOTICE,
+		(errmsg("rollup \"%s\" is being computed anew as \"%s\"", rollup->name,
+				successor->name),
+		 errdetail(
+			 "Until that is done it answers as before; job \"%s\" does it.",
+			 successor->name),
+		 errhint(
+			 "See how far it is with SELECT * FROM aggjobs.rollups WHERE replaces = %s; give it up with SELECT aggjobs_drop_rollup(%s).",
+			 quote_literal_cstr(rollup->name),
+			 quote_literal_cstr(successor->name))));
+}
+
+static void
+alter(AjRollup *rollup, AjDefinition *definition, const List *differences)
+{
+	drop_successor(rollup->name);
+	if (differences != NIL)
+		create_refill_job(rollup,
+						  aj_alter_begin(rollup, definition, differences));
+}
+
+/*
+ * aggjobs_alter_rollup(name, query, dry_run)
+ *			-> part, name, change, before, after
+ *		Give a rollup another query: what differs from the present one, a row
+ *		each.  Unless dry_run, it is computed anew under another name, in the
+ *		background, and then takes the place of the present one.  What was
+ *		begun before and is not complete is given up.
+ *
+ * Errors: those of rollup/refuse.c, with the position in the query; 42501;
+ * 0A000, 2BP01, 55000 where something stands in the way.
+ */
+Datum
+aggjobs_alter_rollup(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+	AjRollup *rollup = aj_rollup_find(given_argument(fcinfo, 0, "name"), false);
+	char *query = given_argument(fcinfo, 1, "query");
+	bool dry_run = !PG_ARGISNULL(2) && PG_GETARG_BOOL(2);
+	AjDefineOptions options = {.lookback = rollup->lookback};
+	AjDefinition *definition;
+	List *differences;
+	ListCell *cell;
+	Oid saved_user;
+	int saved_context;
+
+	InitMaterializedSRF(fcinfo, 0);
+	aj_rollup_check_owner(rollup);
+	if (rollup->bucket.epoch != AJ_EPOCH_NONE)
+		options.epoch = aj_epoch_text(rollup->bucket.epoch);
+	GetUserIdAndSecContext(&saved_user, &saved_context);
+	SetUserIdAndSecContext(aj_rollup_owner(rollup),
+						   saved_context | SECURITY_LOCAL_USERID_CHANGE);
+	definition = aj_define(query, &options);
+	differences = aj_alter_plan(rollup, definition);
+	if (!dry_run)
+		alter(rollup, definition, differences);
+	SetUserIdAndSecContext(saved_user, saved_context);
+	foreach (cell, differences)
+		put_difference(result, lfirst(cell));
+	PG_RETURN_NULL();
 }
 
 /*
@@ -156,7 +242,8 @@ aggjobs_drop_rollup(PG_FUNCTION_ARGS)
 	char *name = given_argument(fcinfo, 0, "name");
 	bool keep_table = !PG_ARGISNULL(1) && PG_GETARG_BOOL(1);
 
+	drop_successor(name);
 	aj_rollup_drop(aj_rollup_find(name, false), keep_table);
-	drop_own_job(name);
+	aj_job_delete_of_rollup(name);
 	PG_RETURN_VOID();
 }

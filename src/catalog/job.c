@@ -27,6 +27,7 @@
 #include "catalog/job.h"
 #include "catalog/pg_authid.h"
 #include "miscadmin.h"
+#include "shmem/wake.h"
 #include "utils/array.h"
 #include "utils/syscache.h"
 
@@ -255,6 +256,33 @@ aj_job_delete(int64 job_id)
 	(void) aj_spi_run("DELETE FROM aggjobs.job WHERE job_id = $1",
 					  AJ_ARGS(aj_arg_int8(job_id)));
 	aj_spi_close(&spi);
+}
+
+/*
+ * aj_job_delete_of_rollup
+ *		Remove the job of this name that does nothing but refresh the rollup
+ *		of this name, if the current user may; queued runs are cancelled.
+ */
+void
+aj_job_delete_of_rollup(const char *rollup)
+{
+	AjJob *job = aj_job_find(rollup, true);
+	int64 job_id = 0;
+	AjSpi spi;
+
+	if (job == NULL || !aj_job_may_act(job))
+		return;
+	aj_spi_open(&spi, AJ_RIGHTS_CATALOG);
+	if (aj_spi_run("SELECT j.job_id FROM aggjobs.job j"
+				   " WHERE j.job_id = $1 AND j.steps = jsonb_build_array("
+				   "jsonb_build_object('kind', 'rollup', 'rollup', $2))",
+				   AJ_ARGS(aj_arg_int8(job->job_id), aj_arg_text(rollup))) > 0)
+		job_id = aj_spi_int8(0, 1, 0);
+	aj_spi_close(&spi);
+	if (job_id == 0)
+		return;
+	aj_job_delete(job_id);
+	aj_wake_job(job_id);
 }
 
 /* The names of all jobs, or of those the current user may act on, sorted. */

@@ -23,23 +23,24 @@
 #include "catalog/rollup.h"
 #include "utils/array.h"
 
-#define ROLLUP_COLUMNS                                                  \
-	"SELECT r.rollup_id, r.rollup_name, r.target::oid,"                 \
-	" format('%I.%I', tn.nspname, t.relname), r.live::oid,"             \
-	" format('%I.%I', ln.nspname, l.relname), r.source::oid,"           \
-	" format('%I.%I', sn.nspname, s.relname), r.source_rollup,"         \
-	" r.time_column::text, r.time_type::oid, r.epoch,"                  \
-	" r.bucket_column::text, r.bucket_type::oid, r.bucket_kind,"        \
-	" r.bucket_unit, r.bucket_width, r.bucket_count, r.time_zone,"      \
-	" r.origin, r.count_origin, r.keys, r.measures, r.query,"           \
-	" coalesce(r.lookback, 0), r.builtin, st.horizon, st.frozen_before" \
-	" FROM aggjobs.rollup r"                                            \
-	" LEFT JOIN aggjobs.rollup_state st USING (rollup_name)"            \
-	" JOIN pg_class t ON t.oid = r.target"                              \
-	" JOIN pg_namespace tn ON tn.oid = t.relnamespace"                  \
-	" JOIN pg_class l ON l.oid = r.live"                                \
-	" JOIN pg_namespace ln ON ln.oid = l.relnamespace"                  \
-	" JOIN pg_class s ON s.oid = r.source"                              \
+#define ROLLUP_COLUMNS                                             \
+	"SELECT r.rollup_id, r.rollup_name, r.target::oid,"            \
+	" format('%I.%I', tn.nspname, t.relname), r.live::oid,"        \
+	" format('%I.%I', ln.nspname, l.relname), r.source::oid,"      \
+	" format('%I.%I', sn.nspname, s.relname), r.source_rollup,"    \
+	" r.time_column::text, r.time_type::oid, r.epoch,"             \
+	" r.bucket_column::text, r.bucket_type::oid, r.bucket_kind,"   \
+	" r.bucket_unit, r.bucket_width, r.bucket_count, r.time_zone," \
+	" r.origin, r.count_origin, r.keys, r.measures, r.query,"      \
+	" coalesce(r.lookback, 0), r.builtin, st.horizon,"             \
+	" st.frozen_before, r.replaces"                                \
+	" FROM aggjobs.rollup r"                                       \
+	" LEFT JOIN aggjobs.rollup_state st USING (rollup_name)"       \
+	" JOIN pg_class t ON t.oid = r.target"                         \
+	" JOIN pg_namespace tn ON tn.oid = t.relnamespace"             \
+	" JOIN pg_class l ON l.oid = r.live"                           \
+	" JOIN pg_namespace ln ON ln.oid = l.relnamespace"             \
+	" JOIN pg_class s ON s.oid = r.source"                         \
 	" JOIN pg_namespace sn ON sn.oid = s.relnamespace"
 
 static const char *const bucket_kinds[] = {
@@ -122,6 +123,7 @@ read_rollup(uint64 row, MemoryContext context)
 	rollup->builtin = aj_spi_bool(row, 26);
 	rollup->horizon = aj_spi_time(row, 27, AJ_NO_TIME);
 	rollup->frozen_before = aj_spi_time(row, 28, AJ_NO_TIME);
+	rollup->replaces = aj_spi_text(row, 29, context);
 	return rollup;
 }
 
@@ -216,6 +218,33 @@ aj_rollup_of_target(Oid target)
 	return n > 0 ? found[0] : NULL;
 }
 
+/*
+ * aj_rollup_of_target_in_snapshot
+ *		The same as the active snapshot sees it.  A rollup that is younger has
+ *		nothing in its table there.
+ */
+AjRollup *
+aj_rollup_of_target_in_snapshot(Oid target)
+{
+	int n;
+	AjRollup **found =
+		read_rollups(aj_spi_read, ROLLUP_COLUMNS " WHERE r.target = $1",
+					 aj_arg_oid(target), &n);
+	AjRollup *rollup;
+
+	if (n > 0)
+		return found[0];
+	found =
+		read_rollups(aj_spi_read_latest, ROLLUP_COLUMNS " WHERE r.target = $1",
+					 aj_arg_oid(target), &n);
+	if (n == 0)
+		return NULL;
+	rollup = found[0];
+	rollup->horizon = AJ_NO_TIME;
+	rollup->frozen_before = AJ_NO_TIME;
+	return rollup;
+}
+
 /* The rollup whose live view this is, or NULL. */
 AjRollup *
 aj_rollup_of_live(Oid live)
@@ -298,24 +327,26 @@ definition_args(const AjRollup *rollup, AjArg *args)
 void
 aj_rollup_insert(AjRollup *rollup)
 {
-	AjArg args[DEFINITION_ARGS + 2];
+	AjArg args[DEFINITION_ARGS + 3];
 	AjSpi spi;
 
 	definition_args(rollup, args);
 	args[DEFINITION_ARGS] =
 		aj_arg_int4_or_null(rollup->lookback, rollup->lookback == 0);
 	args[DEFINITION_ARGS + 1] = aj_arg_bool(rollup->builtin);
+	args[DEFINITION_ARGS + 2] = aj_arg_text(rollup->replaces);
 	aj_spi_open(&spi, AJ_RIGHTS_CATALOG);
 	if (aj_spi_run(
 			"INSERT INTO aggjobs.rollup AS r (rollup_name, target, live,"
 			" source, source_rollup, time_column, time_type, epoch,"
 			" bucket_column, bucket_type, bucket_kind, bucket_unit,"
 			" bucket_width, bucket_count, time_zone, origin,"
-			" count_origin, keys, measures, query, lookback, builtin)"
+			" count_origin, keys, measures, query, lookback, builtin,"
+			" replaces)"
 			" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11,"
-			" $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22)"
+			" $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23)"
 			" ON CONFLICT (rollup_name) DO NOTHING RETURNING r.rollup_id",
-			DEFINITION_ARGS + 2, args) == 0)
+			DEFINITION_ARGS + 3, args) == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_DUPLICATE_OBJECT),
 				 errmsg("rollup \"%s\" already exists", aj_clip(rollup->name)),

@@ -30,6 +30,7 @@ typedef struct AjRollup
 	char *query;	 /* as written */
 	int lookback;	 /* buckets; 0: changes are captured */
 	bool builtin;
+	char *replaces; /* the rollup whose place this one is to take, or NULL */
 	TimestampTz horizon;	   /* AJ_NO_TIME: nothing computed yet */
 	TimestampTz frozen_before; /* AJ_NO_TIME: nothing frozen */
 } AjRollup;
@@ -43,6 +44,7 @@ typedef struct AjRange
 
 extern AjRollup *aj_rollup_find(const char *name, bool missing_ok);
 extern AjRollup *aj_rollup_find_in_snapshot(const char *name);
+extern AjRollup *aj_rollup_of_target_in_snapshot(Oid target);
 extern AjRollup **aj_rollups_of(Oid source, int *n);
 extern AjRollup **aj_rollup_parents(const char *name, int *n);
 extern AjRollup *aj_rollup_of_target(Oid target);

@@ -153,9 +153,9 @@ create_triggers(Oid source, const char *time_column, const Bitmapset *read)
 						 table));
 }
 
-/* Columns that the condition of our trigger for updates compares already. */
-static Bitmapset *
-columns_compared(Oid source)
+/* Columns that the condition of our trigger for updates compares. */
+Bitmapset *
+aj_capture_columns(Oid source)
 {
 	MemoryContext context = CurrentMemoryContext;
 	Oid trigger = get_trigger_oid(source, UPDATE_TRIGGER, true);
@@ -221,7 +221,7 @@ aj_capture_install(Oid source, const char *time_column, AjEpoch epoch,
 {
 	AjSource *known = aj_source_find(source);
 	AjSource stored = {source, unconstify(char *, time_column), epoch};
-	Bitmapset *compared = columns_compared(source);
+	Bitmapset *compared = aj_capture_columns(source);
 	char *problem;
 
 	if (known != NULL)

@@ -14,6 +14,7 @@ extern void aj_capture_install(Oid source, const char *time_column,
 extern void aj_capture_reinstall(Oid source, const char *time_column,
 								 AjEpoch epoch);
 extern void aj_capture_remove(Oid source);
+extern Bitmapset *aj_capture_columns(Oid source);
 extern void aj_capture_depend(const AjRollup *rollup);
 extern void aj_capture_independ(const AjRollup *rollup);
 

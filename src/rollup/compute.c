@@ -5,7 +5,7 @@
  *
  * The last branch of the live view is the query over what is open:
  *
- *		SELECT ... WHERE (...) AND t >= aggjobs.open_from(rollup, ...) GROUP BY ...
+ *		SELECT ... WHERE (...) AND t >= aggjobs.open_from(target, ...) GROUP BY ...
  *
  * It is the truth about the rollup: the server keeps it in step when tables
  * or columns are renamed.  Here that comparison is replaced by one with the
@@ -134,6 +134,20 @@ replace_open_from(Node *node, Bounds *bounds)
 	return expression_tree_mutator(node, replace_open_from, bounds);
 }
 
+static void not_its_live_view(const AjRollup *rollup) pg_attribute_noreturn();
+
+static void
+not_its_live_view(const AjRollup *rollup)
+{
+	ereport(
+		ERROR,
+		(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+		 errmsg("view %s is no longer the live view of rollup \"%s\"",
+				rollup->live_name, rollup->name),
+		 errhint(
+			 "Drop the rollup with aggjobs_drop_rollup() and make it again.")));
+}
+
 /* The query of the last branch of the live view, a copy. */
 static Query *
 open_branch(const AjRollup *rollup)
@@ -148,13 +162,7 @@ open_branch(const AjRollup *rollup)
 		last =
 			(RangeTblRef *) ((SetOperationStmt *) query->setOperations)->rarg;
 	if (last == NULL || !IsA(last, RangeTblRef))
-		ereport(
-			ERROR,
-			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-			 errmsg("view %s is no longer the live view of rollup \"%s\"",
-					rollup->live_name, rollup->name),
-			 errhint(
-				 "Drop the rollup with aggjobs_drop_rollup() and make it again.")));
+		not_its_live_view(rollup);
 	return rt_fetch(last->rtindex, query->rtable)->subquery;
 }
 
@@ -166,13 +174,51 @@ query_within(const AjRollup *rollup, AjRange range)
 
 	query->jointree->quals = replace_open_from(query->jointree->quals, &bounds);
 	if (!bounds.found)
-		ereport(
-			ERROR,
-			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-			 errmsg("view %s is no longer the live view of rollup \"%s\"",
-					rollup->live_name, rollup->name),
-			 errhint(
-				 "Drop the rollup with aggjobs_drop_rollup() and make it again.")));
+		not_its_live_view(rollup);
+	return query;
+}
+
+/* Is this the comparison with open_from()? */
+static bool
+is_open_bound(Node *node, Oid open_from)
+{
+	Node *right;
+
+	if (!IsA(node, OpExpr) || list_length(((OpExpr *) node)->args) != 2)
+		return false;
+	right = lsecond(((OpExpr *) node)->args);
+	return IsA(right, FuncExpr) && ((FuncExpr *) right)->funcid == open_from;
+}
+
+/*
+ * aj_compute_query
+ *		The query of a rollup over all time, after analysis; its columns are
+ *		called as those of the live view are by now.
+ */
+Query *
+aj_compute_query(const AjRollup *rollup)
+{
+	Query *query = open_branch(rollup);
+	Node *quals = query->jointree->quals;
+	Oid open_from = our_function("open_from");
+	ListCell *cell;
+
+	/* The bound is all there is, or comes last. */
+	if (quals != NULL && is_open_bound(quals, open_from))
+		query->jointree->quals = NULL;
+	else if (quals != NULL && IsA(quals, BoolExpr) &&
+			 list_length(((BoolExpr *) quals)->args) == 2 &&
+			 is_open_bound(lsecond(((BoolExpr *) quals)->args), open_from))
+		query->jointree->quals = linitial(((BoolExpr *) quals)->args);
+	else
+		not_its_live_view(rollup);
+	foreach (cell, query->targetList)
+	{
+		TargetEntry *entry = lfirst_node(TargetEntry, cell);
+
+		if (!entry->resjunk)
+			entry->resname = get_attname(rollup->live, entry->resno, false);
+	}
 	return query;
 }
 

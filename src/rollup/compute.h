@@ -8,6 +8,7 @@
 #include "base/compat.h"
 #include "catalog/change.h"
 #include "catalog/rollup.h"
+#include "nodes/parsenodes.h"
 
 /* What was done to the target. */
 typedef struct AjApplied
@@ -17,6 +18,7 @@ typedef struct AjApplied
 	int64 updated;
 } AjApplied;
 
+extern Query *aj_compute_query(const AjRollup *rollup);
 extern char *aj_compute_text(const AjRollup *rollup, AjRange range,
 							 bool wanted_only);
 extern char *aj_compute_keys_text(const AjRollup *rollup, AjRange range,

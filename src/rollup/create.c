@@ -188,11 +188,13 @@ describe(AjRollup *rollup, const AjDefinition *definition)
 	rollup->bucket = definition->bucket;
 	rollup->query = pstrdup(definition->query);
 	rollup->lookback = definition->lookback;
+	rollup->replaces = definition->replaces;
 	set_columns(rollup, definition);
 }
 
-static void
-comment(const AjRollup *rollup)
+/* Say on table and live view what they are. */
+void
+aj_rollup_comment(const AjRollup *rollup)
 {
 	AjSpi spi;
 
@@ -264,22 +266,31 @@ aj_rollup_create(const char *name, const char *schema, AjDefinition *definition)
 	aj_rollup_delete(name);
 	aj_rollup_insert(rollup);
 	aj_capture_depend(rollup);
-	comment(rollup);
+	aj_rollup_comment(rollup);
 	tell_dimensions(definition);
 	return rollup;
 }
 
-static void
-check_owner(const AjRollup *rollup)
+/* The owner of a rollup is that of its target; InvalidOid if that is gone. */
+Oid
+aj_rollup_owner(const AjRollup *rollup)
 {
 	HeapTuple tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(rollup->target));
-	Oid owner = InvalidOid;
+	Oid owner;
 
-	if (HeapTupleIsValid(tuple))
-	{
-		owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
-		ReleaseSysCache(tuple);
-	}
+	if (!HeapTupleIsValid(tuple))
+		return InvalidOid;
+	owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
+	ReleaseSysCache(tuple);
+	return owner;
+}
+
+/* Error 42501 unless the current user may act as the owner of a rollup. */
+void
+aj_rollup_check_owner(const AjRollup *rollup)
+{
+	Oid owner = aj_rollup_owner(rollup);
+
 	if (owner != InvalidOid && !has_privs_of_role(GetUserId(), owner))
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
@@ -318,7 +329,7 @@ aj_rollup_drop(AjRollup *rollup, bool keep_table)
 {
 	AjSpi spi;
 
-	check_owner(rollup);
+	aj_rollup_check_owner(rollup);
 	if (!aj_rollup_lock(rollup))
 		return;
 	check_unread(rollup);

@@ -47,6 +47,7 @@ typedef struct AjDefinition
 	Bitmapset *read;  /* attnums of the source that the query reads */
 	List *dimensions; /* Oids of the other tables that are joined */
 	int lookback;
+	char *replaces; /* the rollup whose place this is to take, or NULL */
 } AjDefinition;
 
 /* What the maker of a rollup says beside the query. */
@@ -65,9 +66,13 @@ extern AjDefinition *aj_define(const char *query,
 /* create.c */
 extern AjRollup *aj_rollup_create(const char *name, const char *schema,
 								  AjDefinition *definition);
+extern void aj_rollup_comment(const AjRollup *rollup);
+extern Oid aj_rollup_owner(const AjRollup *rollup);
+extern void aj_rollup_check_owner(const AjRollup *rollup);
 extern void aj_rollup_drop(AjRollup *rollup, bool keep_table);
 
 /* live_view.c */
+extern Query *aj_live_query(AjDefinition *definition);
 extern void aj_live_view_replace(AjRollup *rollup, AjDefinition *definition);
 
 #endif /* AJ_ROLLUP_DEFINE_H */

@@ -31,6 +31,7 @@
 #include "lib/stringinfo.h"
 #include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
+#include "parser/analyze.h"
 #include "parser/parser.h"
 #include "rollup/define.h"
 #include "utils/builtins.h"
@@ -73,18 +74,29 @@ column_list(const AjDefinition *definition, const char *alias,
 	return text.data;
 }
 
+/*
+ * By its table a rollup is known whatever it is called, also in a snapshot
+ * from before it took the place of another.
+ */
+static const char *
+target_constant(const AjRollup *rollup)
+{
+	return psprintf("%s::pg_catalog.regclass",
+					quote_literal_cstr(rollup->target_name));
+}
+
 /* SELECT ... FROM target WHERE its bucket is clean */
 static SelectStmt *
 clean_branch(const AjRollup *rollup, const AjDefinition *definition)
 {
 	const char *bucket = quote_identifier(rollup->bucket_column);
-	const char *name = quote_literal_cstr(rollup->name);
+	const char *target = target_constant(rollup);
 
 	return parse_frame(psprintf(
 		"SELECT %s FROM %s t WHERE t.%s OPERATOR(pg_catalog.<)"
 		" aggjobs.open_from(%s, NULL::%s) AND aggjobs.is_clean(%s, t.%s)",
-		column_list(definition, "t", NULL), rollup->target_name, bucket, name,
-		type_name(rollup->bucket_type), name, bucket));
+		column_list(definition, "t", NULL), rollup->target_name, bucket, target,
+		type_name(rollup->bucket_type), target, bucket));
 }
 
 /* time OPERATOR bound, the latter a piece of text of ours */
@@ -145,8 +157,8 @@ dirty_branch(const AjRollup *rollup, const AjDefinition *definition)
 		"SELECT %s FROM aggjobs.dirty_buckets(%s, NULL::%s)"
 		" AS %s (%s, %s, %s) CROSS JOIN LATERAL (SELECT) AS computed",
 		column_list(definition, "computed", psprintf("%s.%s", dirty, bucket)),
-		quote_literal_cstr(rollup->name),
-		type_name(definition->bucket.time_type), dirty, from, to, bucket));
+		target_constant(rollup), type_name(definition->bucket.time_type), dirty,
+		from, to, bucket));
 	join = linitial_node(JoinExpr, frame->fromClause);
 	castNode(RangeSubselect, join->rarg)->subquery = (Node *) query;
 	return frame;
@@ -162,7 +174,7 @@ open_branch(const AjRollup *rollup, const AjDefinition *definition)
 		query,
 		time_compared(definition, ">=",
 					  psprintf("aggjobs.open_from(%s, NULL::%s)",
-							   quote_literal_cstr(rollup->name),
+							   target_constant(rollup),
 							   type_name(definition->bucket.time_type))));
 	return query;
 }
@@ -212,6 +224,21 @@ read_live_view(AjDefinition *definition)
 	ref->catalogname = NULL;
 	ref->schemaname = get_namespace_name(get_rel_namespace(child->live));
 	ref->relname = get_rel_name(child->live);
+}
+
+/*
+ * aj_live_query
+ *		The query as live views run it, over all time, after analysis.
+ */
+Query *
+aj_live_query(AjDefinition *definition)
+{
+	RawStmt *statement = makeNode(RawStmt);
+
+	read_live_view(definition);
+	statement->stmt = (Node *) copyObject(definition->select);
+	return parse_analyze_fixedparams(statement, definition->query, NULL, 0,
+									 NULL);
 }
 
 /*

@@ -38,7 +38,9 @@
 #include "access/xact.h"
 #include "base/spi.h"
 #include "catalog/change.h"
+#include "catalog/source.h"
 #include "miscadmin.h"
+#include "rollup/alter.h"
 #include "rollup/batch.h"
 #include "rollup/capture_install.h"
 #include "rollup/compute.h"
@@ -376,6 +378,31 @@ take_in_changes(const AjRollup *rollup, const AjRefresh *refresh)
 	commit_so_far(refresh);
 }
 
+/* All that was due of a successor is computed: it replaces the old rollup. */
+static void
+take_place(AjRollup *successor, AjRefresh *refresh)
+{
+	AjRollup *old = aj_rollup_find(successor->replaces, true);
+	int level;
+
+	if (old == NULL)
+		return;
+	/* Rows of sources are locked before those of rollups. */
+	if (old->lookback == 0)
+		aj_source_lock(old->source);
+	aj_source_lock(old->target);
+	level = begin_piece(old);
+	if (aj_rollup_lock(successor) && !aj_rollup_succeed(old, successor))
+		ereport(
+			NOTICE,
+			(errmsg(
+				 "rollup \"%s\" is computed, but \"%s\", whose place it is to take, is being read",
+				 successor->name, old->name),
+			 errhint("The next refresh tries again.")));
+	end_piece(level);
+	commit_so_far(refresh);
+}
+
 static void
 refresh_due(AjRollup *rollup, AjRefresh *refresh)
 {
@@ -387,6 +414,8 @@ refresh_due(AjRollup *rollup, AjRefresh *refresh)
 	if (rollup->lookback > 0)
 		look_back(rollup, refresh);
 	compute_stale(rollup, refresh);
+	if (rollup->replaces != NULL && !IsolationUsesXactSnapshot())
+		take_place(rollup, refresh);
 }
 
 /* Compute a range whether it is stale or not, and that of its sources. */

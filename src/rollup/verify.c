@@ -44,14 +44,14 @@ static char *
 clean_rows(const AjRollup *rollup, AjRange within, const char *from)
 {
 	char *bucket = psprintf("t.%s", quote_identifier(rollup->bucket_column));
-	char *name = quote_literal_cstr(rollup->name);
+	char *target = quote_literal_cstr(rollup->target_name);
 
 	return psprintf(
 		"SELECT %s FROM %s t WHERE %s"
 		" AND %s < aggjobs.open_from(%s, %s) AND aggjobs.is_clean(%s, %s)",
 		aj_compute_columns(rollup, "t"), from,
-		aj_compute_range(rollup, bucket, within), bucket, name, bucket, name,
-		bucket);
+		aj_compute_range(rollup, bucket, within), bucket, target, bucket,
+		target, bucket);
 }
 
 /*
