@@ -173,21 +173,31 @@ rename_as_owner(const char *kind, Oid relation, const char *to)
 					quote_identifier(to)));
 }
 
-static void
-lock(const List *views, Oid table)
+/* What is locked before anything is done. */
+typedef struct Held
 {
-	for (int i = list_length(views) - 1; i >= 0; i--)
-		LockRelationOid(list_nth_oid(views, i), AccessExclusiveLock);
-	LockRelationOid(table, AccessExclusiveLock);
+	int nabove;
+	AjRollup **above; /* against refreshes */
+	List *views;	  /* each before those that read it */
+	Oid table;
+} Held;
+
+static void
+lock(const Held *held)
+{
+	for (int i = 0; i < held->nabove; i++)
+		(void) aj_rollup_lock(held->above[i]);
+	for (int i = list_length(held->views) - 1; i >= 0; i--)
+		LockRelationOid(list_nth_oid(held->views, i), AccessExclusiveLock);
+	LockRelationOid(held->table, AccessExclusiveLock);
 }
 
 /*
- * Lock the views, from those above downwards, and then the table.  While we
- * wait, readers wait for us: so it is not for long, and if that was not long
- * enough nothing is locked, and the result is false.
+ * While we wait, readers wait for us: so it is not for long, and if that was
+ * not long enough nothing is locked, and the result is false.
  */
 static bool
-lock_in_time(const List *views, Oid table)
+lock_in_time(const Held *held)
 {
 	MemoryContext context = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
@@ -201,7 +211,7 @@ lock_in_time(const List *views, Oid table)
 							 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
 	PG_TRY();
 	{
-		lock(views, table);
+		lock(held);
 		AtEOXact_GUC(true, level);
 		ReleaseCurrentSubTransaction();
 	}
@@ -417,27 +427,26 @@ replace_table(const AjRollup *old, AjRollup *successor)
 static bool
 succeed(AjRollup *old, AjRollup *successor)
 {
-	int n;
-	AjRollup **above = aj_rollup_parents(old->name, &n);
-	List *views = aj_alter_views(old);
+	Held held = {.views = aj_alter_views(old), .table = old->target};
+	List *views = held.views;
 	bool in_place = aj_alter_in_place(aj_alter_columns(old->live),
 									  aj_alter_columns(successor->live));
 	Oid other = successor->live;
 	bool all;
 
-	for (int i = 0; i < n; i++)
-		(void) aj_rollup_lock(above[i]);
-	if (!lock_in_time(in_place ? list_make1_oid(old->live) : views,
-					  old->target))
+	held.above = aj_rollup_parents(old->name, &held.nabove);
+	if (in_place)
+		held.views = list_make1_oid(old->live);
+	if (!lock_in_time(&held))
 		return false;
 	if (old->lookback == 0)
 		aj_change_absorb(old->source);
-	if (n > 0)
+	if (held.nabove > 0)
 		aj_change_absorb(old->target);
 	all = old->lookback > 0 || says_something_else(old, successor);
-	tell_above(old, above, n, all);
+	tell_above(old, held.above, held.nabove, all);
 	keep_horizon(old, successor);
-	change_places(old, successor, above, n);
+	change_places(old, successor, held.above, held.nabove);
 	if (in_place)
 		replace_view_in_place(old, other);
 	else
