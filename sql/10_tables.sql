@@ -49,7 +49,7 @@ COMMENT ON TABLE aggjobs.job IS
 COMMENT ON COLUMN aggjobs.job.owner_name IS
 	'name that belonged to owner when the job was written; another name means a reused oid, and the job does not run';
 COMMENT ON COLUMN aggjobs.job.database_oid IS
-	'database in which the job was made; in a copy or a restored dump the job waits for aggjobs_resume()';
+	'database in which the job was made, 0 if it comes from a dump; in a copy or a restored dump the job waits for aggjobs_resume()';
 COMMENT ON COLUMN aggjobs.job.memory_limit IS 'bytes of private memory that a run may use';
 
 /* What changes with every run is kept apart, narrow, with room for HOT updates. */
@@ -134,7 +134,7 @@ CREATE TABLE aggjobs.rollup (
 	target        regclass NOT NULL,
 	live          regclass NOT NULL,
 	source        regclass NOT NULL,
-	source_rollup text REFERENCES aggjobs.rollup (rollup_name) ON UPDATE CASCADE,
+	source_rollup text,
 	time_column   name NOT NULL,
 	time_type     regtype NOT NULL,
 	epoch         text CHECK (epoch IN ('second', 'millisecond', 'microsecond', 'nanosecond')),
@@ -157,7 +157,7 @@ CREATE TABLE aggjobs.rollup (
 CREATE INDEX rollup_source_idx ON aggjobs.rollup (source);
 COMMENT ON TABLE aggjobs.rollup IS 'derived tables, one row per bucket and key';
 COMMENT ON COLUMN aggjobs.rollup.source_rollup IS
-	'the rollup that fills the source, when the source is itself a rollup''s target';
+	'the rollup that fills the source, when the source is itself a rollup''s target; the live views depend on each other, so no constraint is needed, and pg_dump does not like one';
 COMMENT ON COLUMN aggjobs.rollup.epoch IS 'unit in which a bigint time column counts from 1970';
 COMMENT ON COLUMN aggjobs.rollup.bucket_unit IS 'kind trunc: unit of date_trunc';
 COMMENT ON COLUMN aggjobs.rollup.bucket_width IS 'kinds bin and width: width of a bucket';

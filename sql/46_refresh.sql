@@ -19,11 +19,12 @@ LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'aggjobs_retire';
 COMMENT ON FUNCTION @extschema@.aggjobs_retire(regclass, timestamptz, boolean) IS
 	'freeze the rollups of a source before an instant, and remove its rows: whole partitions are dropped; returns up to where';
 
-CREATE FUNCTION @extschema@.aggjobs_verify(name text, "from" timestamptz DEFAULT NULL, "to" timestamptz DEFAULT NULL)
+CREATE FUNCTION @extschema@.aggjobs_verify(name text, "from" timestamptz DEFAULT NULL, "to" timestamptz DEFAULT NULL,
+	sample integer DEFAULT NULL)
 RETURNS TABLE (bucket text, key jsonb, difference text, stored jsonb, computed jsonb)
 LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'aggjobs_verify';
-COMMENT ON FUNCTION @extschema@.aggjobs_verify(text, timestamptz, timestamptz) IS
-	'each row in which the table of a rollup differs from its query, in buckets that are neither open, stale nor frozen: missing, extra or differs';
+COMMENT ON FUNCTION @extschema@.aggjobs_verify(text, timestamptz, timestamptz, integer) IS
+	'each row in which the table of a rollup differs from its query, in buckets that are neither open, stale nor frozen: missing, extra or differs; with a sample in so many buckets, drawn at random';
 
 CREATE FUNCTION @extschema@.aggjobs_repair(name text, "from" timestamptz DEFAULT NULL, "to" timestamptz DEFAULT NULL)
 RETURNS bigint

@@ -656,9 +656,14 @@ SELECT @extschema@.aggjobs_create_job('cleanup', '0 3 * * *',
 SELECT @extschema@.aggjobs_create_job('health_check', '*/5 * * * *',
 	'[{"kind": "health"}]',
 	description => 'checks the scheduler, the jobs and the freshness of the rollups');
+SELECT @extschema@.aggjobs_create_job('verify', '30 4 * * 0',
+	'[{"kind": "verify", "sample": 20,
+	   "rollups": ["hourly_analytics", "daily_analytics", "weekly_analytics", "monthly_analytics",
+	               "model_usage_stats", "user_activity_hourly", "credit_consumption_hourly"]}]',
+	description => 'compares 20 random buckets of each rollup with the raw rows');
 
 UPDATE aggjobs.job SET builtin = true
-WHERE job_name IN ('hourly', 'daily', 'weekly', 'monthly', 'refresh_views', 'cleanup', 'health_check');
+WHERE job_name IN ('hourly', 'daily', 'weekly', 'monthly', 'refresh_views', 'cleanup', 'health_check', 'verify');
 
 -- -------------------------------------------------------------------- dump
 
@@ -740,6 +745,7 @@ BEGIN
 	  AND EXISTS (
 		SELECT FROM jsonb_array_elements(j.steps) AS s (step)
 		WHERE s.step ->> 'rollup' IN (SELECT r.rollup_name FROM aggjobs.rollup AS r WHERE r.builtin)
+		   OR s.step -> 'rollups' ?| ARRAY(SELECT r.rollup_name FROM aggjobs.rollup AS r WHERE r.builtin)
 		   OR s.step ->> 'view' = ANY (SELECT 'aggjobs.' || n.name FROM unnest(relations) AS n (name))
 		   OR s.step -> 'views' ?| ARRAY(SELECT 'aggjobs.' || n.name FROM unnest(relations) AS n (name)));
 	IF users_own <> '' THEN

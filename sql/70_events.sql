@@ -35,3 +35,14 @@ CREATE EVENT TRIGGER aggjobs_before_rewrite ON table_rewrite
 	EXECUTE FUNCTION aggjobs.on_rewrite();
 ALTER EVENT TRIGGER aggjobs_before_rewrite ENABLE ALWAYS;
 COMMENT ON EVENT TRIGGER aggjobs_before_rewrite IS 'watches over tables that are rewritten';
+
+CREATE FUNCTION aggjobs.on_rename() RETURNS event_trigger
+LANGUAGE c AS 'MODULE_PATHNAME', 'aggjobs_on_rename';
+COMMENT ON FUNCTION aggjobs.on_rename() IS
+	'after a column of a table of rollups, of a live view or of a source was renamed: the others follow';
+
+CREATE EVENT TRIGGER aggjobs_after_rename ON ddl_command_end
+	WHEN TAG IN ('ALTER TABLE', 'ALTER VIEW', 'ALTER FOREIGN TABLE')
+	EXECUTE FUNCTION aggjobs.on_rename();
+ALTER EVENT TRIGGER aggjobs_after_rename ENABLE ALWAYS;
+COMMENT ON EVENT TRIGGER aggjobs_after_rename IS 'lets rollups follow columns that are renamed';

@@ -69,7 +69,8 @@ BEGIN
 	FOR routine IN SELECT p.oid
 	               FROM pg_catalog.pg_proc p
 	               WHERE p.pronamespace = 'aggjobs'::regnamespace
-	                     AND p.proname IN ('installed', 'scheduler_state', 'worker_slots', 'on_ddl', 'on_detach', 'on_rewrite', 'index_handler')
+	                     AND p.proname IN ('installed', 'scheduler_state', 'worker_slots', 'on_ddl', 'on_detach', 'on_rewrite', 'on_rename',
+	                                       'on_job_restored', 'on_jobs_restored', 'on_state_restored', 'index_handler')
 	                  OR p.pronamespace = (SELECT e.extnamespace FROM pg_catalog.pg_extension e
 	                                          WHERE e.extname = 'pg_aggjobs')
 	                     AND p.proname LIKE 'aggjobs\_%' AND p.proname <> 'aggjobs_bucket'

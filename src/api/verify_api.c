@@ -51,26 +51,33 @@ range_arguments(FunctionCallInfo fcinfo)
 	return range;
 }
 
-/*
- * aggjobs_verify(name, from, to)
- *		-> bucket, key, difference, stored, computed
- *		Each row in which the table of a rollup differs from its query, in
- *		buckets that are neither open, stale nor frozen.
- *
- * Errors: 42704, 22023, 42501 without the right to read the source.
- */
-Datum
-aggjobs_verify(PG_FUNCTION_ARGS)
+/* How many buckets to draw; 0: all are wanted. */
+static int
+sample_argument(FunctionCallInfo fcinfo)
 {
-	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
-	TupleTableSlot *slot;
-	Tuplestorestate *store;
-	TupleDesc desc;
+	int sample;
 
-	InitMaterializedSRF(fcinfo, 0);
-	store = aj_verify(rollup_argument(fcinfo), range_arguments(fcinfo),
-					  CurrentMemoryContext, &desc);
-	slot = MakeSingleTupleTableSlot(desc, &TTSOpsMinimalTuple);
+	if (PG_ARGISNULL(3))
+		return 0;
+	sample = PG_GETARG_INT32(3);
+	if (sample < 1 || sample > AJ_MOST_SAMPLED)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("a sample must have 1 to %d buckets, not %d",
+						AJ_MOST_SAMPLED, sample),
+				 errhint("Leave \"sample\" out to compare all buckets.")));
+	return sample;
+}
+
+/* Add the rows that differ within a range to the result. */
+static void
+verify_range(const AjRollup *rollup, AjRange range, ReturnSetInfo *result)
+{
+	TupleDesc desc;
+	Tuplestorestate *store =
+		aj_verify(rollup, range, CurrentMemoryContext, &desc);
+	TupleTableSlot *slot = MakeSingleTupleTableSlot(desc, &TTSOpsMinimalTuple);
+
 	while (tuplestore_gettupleslot(store, true, false, slot))
 	{
 		CHECK_FOR_INTERRUPTS();
@@ -80,6 +87,50 @@ aggjobs_verify(PG_FUNCTION_ARGS)
 	}
 	ExecDropSingleTupleTableSlot(slot);
 	tuplestore_end(store);
+}
+
+static void
+verify_sample(const AjRollup *rollup, AjRange range, int wanted,
+			  ReturnSetInfo *result)
+{
+	AjSample sample = aj_verify_sample(rollup, range, wanted);
+
+	for (int i = 0; i < sample.nranges; i++)
+		verify_range(rollup, sample.ranges[i], result);
+	if (sample.nbuckets == 0)
+		ereport(NOTICE,
+				(errmsg("no bucket of rollup \"%s\" could be compared",
+						rollup->name),
+				 errdetail("In that range all are open, stale or frozen.")));
+	else
+		ereport(NOTICE,
+				(errmsg("compared %d buckets of rollup \"%s\"", sample.nbuckets,
+						rollup->name),
+				 errdetail("They are: %s.", aj_verify_sample_text(&sample))));
+}
+
+/*
+ * aggjobs_verify(name, from, to, sample)
+ *		-> bucket, key, difference, stored, computed
+ *		Each row in which the table of a rollup differs from its query, in
+ *		buckets that are neither open, stale nor frozen; with "sample" in so
+ *		many of them, and a NOTICE says in which.
+ *
+ * Errors: 42704, 22023, 42501 without the right to read the source.
+ */
+Datum
+aggjobs_verify(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+	AjRollup *rollup = rollup_argument(fcinfo);
+	AjRange range = range_arguments(fcinfo);
+	int sample = sample_argument(fcinfo);
+
+	InitMaterializedSRF(fcinfo, 0);
+	if (sample > 0)
+		verify_sample(rollup, range, sample, result);
+	else
+		verify_range(rollup, range, result);
 	PG_RETURN_NULL();
 }
 

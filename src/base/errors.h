@@ -1,11 +1,14 @@
 /*
  * errors.h
- *	  Helps for messages that quote what users wrote.
+ *	  SQLSTATEs of our own, and helps for messages that quote what users wrote.
  */
 #ifndef AJ_BASE_ERRORS_H
 #define AJ_BASE_ERRORS_H
 
 #include "base/compat.h"
+
+/* The table of a rollup does not say what its query says. */
+#define ERRCODE_AJ_ROLLUP_DIFFERS MAKE_SQLSTATE('A', 'J', '0', '0', '1')
 
 extern char *aj_clip(const char *text);
 

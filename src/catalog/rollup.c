@@ -452,11 +452,18 @@ aj_rollup_widen(const AjRollup *rollup, AjRange range)
 	" VALUES ($1, $2) ON CONFLICT (rollup_name) DO UPDATE SET " column \
 	" = excluded." column
 
-/* Everything that ends at or before "horizon" is computed or stale. */
+/*
+ * Everything that ends at or before "horizon" is computed or stale.  In two
+ * statements: a row inserted with a horizon is taken for one of a dump.
+ */
 void
 aj_rollup_set_horizon(const AjRollup *rollup, TimestampTz horizon)
 {
-	(void) aj_catalog_run(UPSERT_STATE("horizon"),
+	(void) aj_catalog_run("INSERT INTO aggjobs.rollup_state (rollup_name)"
+						  " VALUES ($1) ON CONFLICT (rollup_name) DO NOTHING",
+						  AJ_ARGS(aj_arg_text(rollup->name)));
+	(void) aj_catalog_run("UPDATE aggjobs.rollup_state st SET horizon = $2"
+						  " WHERE st.rollup_name = $1",
 						  AJ_ARGS(aj_arg_text(rollup->name),
 								  aj_arg_time(horizon)));
 }
@@ -527,4 +534,54 @@ aj_rollup_time_column(Oid source)
 	AjRollup **rollups = aj_rollups_of(source, &n);
 
 	return n == 0 ? NULL : rollups[0]->time_column;
+}
+
+/* Has any rollup of a source a horizon that is not of this transaction? */
+bool
+aj_rollup_source_is_used(Oid source)
+{
+	return aj_catalog_run(
+			   "SELECT FROM aggjobs.rollup r JOIN aggjobs.rollup_state st"
+			   " USING (rollup_name) WHERE r.source = $1"
+			   " AND st.horizon IS NOT NULL"
+			   " AND st.xmin <> pg_current_xact_id()::xid LIMIT 1",
+			   AJ_ARGS(aj_arg_oid(source))) > 0;
+}
+
+/*
+ * aj_rollup_rename_column
+ *		A column of a rollup's table has another name now.  False if it is not
+ *		known by the old one.
+ */
+bool
+aj_rollup_rename_column(const AjRollup *rollup, const char *from,
+						const char *to)
+{
+	return aj_catalog_run(
+			   "UPDATE aggjobs.rollup r SET"
+			   " bucket_column = CASE r.bucket_column WHEN $2::name"
+			   " THEN $3::name ELSE r.bucket_column END,"
+			   " keys = array_replace(r.keys, $2::name, $3::name),"
+			   " measures = (SELECT coalesce(jsonb_agg(CASE"
+			   " WHEN m.one ->> 'name' = $2"
+			   " THEN jsonb_set(m.one, '{name}', to_jsonb($3)) ELSE m.one END"
+			   " ORDER BY m.place), '[]')"
+			   " FROM jsonb_array_elements(r.measures)"
+			   " WITH ORDINALITY m (one, place))"
+			   " WHERE r.rollup_id = $1 AND (r.bucket_column = $2::name"
+			   " OR $2::name = ANY (r.keys) OR EXISTS"
+			   " (SELECT FROM jsonb_array_elements(r.measures) m (one)"
+			   " WHERE m.one ->> 'name' = $2))",
+			   AJ_ARGS(aj_arg_int8(rollup->rollup_id), aj_arg_text(from),
+					   aj_arg_text(to))) > 0;
+}
+
+/* The column of a source by which rollups go has another name now. */
+void
+aj_rollup_rename_time_column(Oid source, const char *from, const char *to)
+{
+	(void) aj_catalog_run("UPDATE aggjobs.rollup r SET time_column = $3::name"
+						  " WHERE r.source = $1 AND r.time_column = $2::name",
+						  AJ_ARGS(aj_arg_oid(source), aj_arg_text(from),
+								  aj_arg_text(to)));
 }

@@ -64,5 +64,10 @@ extern TimestampTz aj_rollup_greatest_horizon(Oid source);
 extern bool aj_rollup_has_problem(const char *name);
 extern void aj_rollup_set_problem(const char *name, const char *problem);
 extern char *aj_rollup_time_column(Oid source);
+extern bool aj_rollup_source_is_used(Oid source);
+extern bool aj_rollup_rename_column(const AjRollup *rollup, const char *from,
+									const char *to);
+extern void aj_rollup_rename_time_column(Oid source, const char *from,
+										 const char *to);
 
 #endif /* AJ_CATALOG_ROLLUP_H */

@@ -7,6 +7,10 @@
  * frozen is left out: there they may differ.  So a difference is a fault: of
  * ours, of a change of a joined table, or of somebody who wrote the table.
  *
+ * Of a large rollup a sample of buckets can be compared: instants are drawn
+ * from the range of time, and the bucket of each is kept with a chance that
+ * makes up for its length, so that a February comes as often as a March.
+ *
  * No state, no locks.  Runs with the rights of the current user.
  *
  * Copyright (c) 2026, pg_aggjobs contributors
@@ -19,9 +23,19 @@
 #include "base/compat.h"
 
 #include "base/spi.h"
+#include "catalog/change.h"
+#include "common/pg_prng.h"
 #include "lib/stringinfo.h"
+#include "miscadmin.h"
 #include "rollup/compute.h"
+#include "rollup/live.h"
 #include "rollup/verify.h"
+
+/* Where there are hardly more buckets than are asked for, some are missed. */
+#define DRAWS_PER_BUCKET 64
+
+/* Ranges that a message lists. */
+#define MOST_SHOWN 100
 
 /* jsonb_build_object('k', a.k, ...) of the keys */
 static char *
@@ -97,4 +111,123 @@ aj_verify(const AjRollup *rollup, AjRange within, MemoryContext context,
 		context, desc);
 	aj_spi_close(&spi);
 	return store;
+}
+
+/* The first bucket that is in the table; false if it is empty. */
+static bool
+first_stored(const AjRollup *rollup, TimestampTz *first)
+{
+	AjSpi spi;
+	bool isnull;
+	Datum value;
+
+	aj_spi_open(&spi, AJ_RIGHTS_CALLER);
+	(void) aj_spi_read_once(psprintf("SELECT min(t.%s) FROM %s t",
+									 quote_identifier(rollup->bucket_column),
+									 rollup->target_name),
+							AJ_NO_ARGS);
+	value = aj_spi_datum(0, 1, &isnull);
+	if (!isnull)
+		*first = aj_axis_from_datum(rollup->bucket.time_type,
+									rollup->bucket.epoch, value);
+	aj_spi_close(&spi);
+	return !isnull;
+}
+
+/* Cut a range to what the table holds and a verification looks at. */
+static AjRange
+cut_to_stored(const AjRollup *rollup, AjRange within, const AjLive *live)
+{
+	AjRange range = aj_rollup_widen(rollup, within);
+
+	if (rollup->frozen_before != AJ_NO_TIME)
+		range.from = Max(range.from, rollup->frozen_before);
+	range.to = Min(range.to, live->open_from);
+	if (!TIMESTAMP_NOT_FINITE(range.from))
+		return range;
+	if (!first_stored(rollup, &range.from))
+		range.to = range.from;
+	return range;
+}
+
+static bool
+touches(AjRange bucket, const AjRange *ranges, int n)
+{
+	for (int i = 0; i < n; i++)
+		if (bucket.from < ranges[i].to && bucket.to > ranges[i].from)
+			return true;
+	return false;
+}
+
+/* A bucket that holds a random instant, or none, as long ones come too often. */
+static bool
+draw(const AjRollup *rollup, AjRange range, int64 shortest, AjRange *bucket)
+{
+	TimestampTz at = range.from +
+		(TimestampTz) pg_prng_uint64_range(&pg_global_prng_state, 0,
+										   (uint64) (range.to - range.from -
+													 1));
+
+	*bucket = aj_rollup_bucket(rollup, at);
+	return pg_prng_double(&pg_global_prng_state) <
+		(double) shortest / (double) (bucket->to - bucket->from);
+}
+
+/*
+ * aj_verify_sample
+ *		Draw at most "wanted" different buckets within a range, of those that
+ *		are computed, clean and not frozen, each with the same chance.  Returns
+ *		them as ranges in order, neighbours merged, and how many buckets they
+ *		are.
+ *
+ * Without a begin, the range begins with the first bucket in the table.
+ */
+AjSample
+aj_verify_sample(const AjRollup *rollup, AjRange within, int wanted)
+{
+	AjLive *live = aj_live_compute(rollup);
+	AjRange range = cut_to_stored(rollup, within, live);
+	AjSample sample = {0};
+	AjRange first;
+	int64 shortest;
+
+	sample.ranges = palloc(sizeof(AjRange) * (Size) wanted);
+	if (range.from >= range.to)
+		return sample;
+	first = aj_rollup_bucket(rollup, range.from);
+	/* No bucket of a rollup is half as short as another. */
+	shortest = (first.to - first.from) / 2;
+	for (int i = 0; i < wanted * DRAWS_PER_BUCKET && sample.nbuckets < wanted;
+		 i++)
+	{
+		AjRange bucket;
+
+		CHECK_FOR_INTERRUPTS();
+		if (draw(rollup, range, shortest, &bucket) &&
+			!touches(bucket, sample.ranges, sample.nbuckets) &&
+			!touches(bucket, live->dirty, live->ndirty))
+			sample.ranges[sample.nbuckets++] = bucket;
+	}
+	sample.nranges = aj_ranges_tidy(sample.ranges, sample.nbuckets, range);
+	return sample;
+}
+
+/* What a sample has looked at, for messages. */
+char *
+aj_verify_sample_text(const AjSample *sample)
+{
+	StringInfoData text;
+	int shown = Min(sample->nranges, MOST_SHOWN);
+
+	initStringInfo(&text);
+	for (int i = 0; i < shown; i++)
+	{
+		appendStringInfo(&text, "%s%s to ", i > 0 ? ", " : "",
+						 timestamptz_to_str(sample->ranges[i].from));
+		appendStringInfoString(&text, timestamptz_to_str(sample->ranges[i].to));
+	}
+	if (shown < sample->nranges)
+		appendStringInfo(&text, ", and %d more ranges",
+						 sample->nranges - shown);
+	return text.data;
 }

@@ -22,7 +22,7 @@
 
 static const AjStepKind *const kinds[] = {
 	&aj_step_command,	&aj_step_health, &aj_step_matview,
-	&aj_step_retention, &aj_step_rollup,
+	&aj_step_retention, &aj_step_rollup, &aj_step_verify,
 };
 
 static char *

@@ -45,6 +45,7 @@ extern const AjStepKind aj_step_health;
 extern const AjStepKind aj_step_matview;
 extern const AjStepKind aj_step_retention;
 extern const AjStepKind aj_step_rollup;
+extern const AjStepKind aj_step_verify;
 
 extern const AjStepKind *aj_step_kind(const Jsonb *step);
 extern void aj_steps_check(const Jsonb *steps);

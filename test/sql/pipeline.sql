@@ -275,6 +275,33 @@ SELECT (SELECT count(*) FROM aggjobs.recent_activity_summary WHERE workspace_id 
 	(SELECT count(*) FROM aggjobs.mv_hourly_execution_stats WHERE workspace_id = 'pipeline_test') AS hourly,
 	(SELECT count(*) FROM aggjobs.mv_workspace_summary WHERE workspace_id = 'pipeline_test') AS workspace;
 
+-- The job "verify" has nothing to say; then somebody writes a table.
+CALL aggjobs_run('verify');
+SELECT last_status FROM aggjobs.jobs WHERE job_name = 'verify';
+SELECT s ->> 'kind' AS kind, s -> 'rollups' AS rollups, (s -> 'buckets')::int > 100 AS many, s -> 'differences' AS differences
+FROM aggjobs.runs, jsonb_array_elements(steps) AS s WHERE job_name = 'verify' ORDER BY run_id DESC LIMIT 1;
+SELECT aggjobs_create_job('pipeline_verify', NULL,
+	'[{"kind": "verify", "rollups": ["weekly_analytics", "daily_analytics", "model_usage_stats"]}]') > 0 AS made;
+UPDATE aggjobs.weekly_analytics SET executions = executions + 1 WHERE workspace_id = 'pipeline_test' AND user_id = 'zoe';
+UPDATE aggjobs.model_usage_stats SET calls = calls + 1
+WHERE provider = 'pipeline_test' AND model = 'big' AND bucket = '2026-01-12 00:00+00';
+\set VERBOSITY default
+CALL aggjobs_run('pipeline_verify');
+\set VERBOSITY terse
+SELECT status, sqlstate, detail LIKE '%weekly_analytics%' AS detail, hint LIKE '%aggjobs_repair(''weekly_analytics''%' AS hint
+FROM aggjobs.runs WHERE job_name = 'pipeline_verify';
+SELECT aggjobs_repair('weekly_analytics') > 0 AS repaired, aggjobs_repair('model_usage_stats') AS rows;
+CALL aggjobs_run('pipeline_verify');
+SELECT aggjobs_alter_job('pipeline_verify', steps => '[{"kind": "verify", "rollup": "weekly_analytics", "sample": 3}]');
+SET client_min_messages = notice;
+SELECT aggjobs_trigger('pipeline_verify', NULL, true);
+SET client_min_messages = warning;
+SELECT aggjobs_alter_job('pipeline_verify', steps => '[{"kind": "verify", "rollup": "weekly_analytics", "sample": 0}]');
+SELECT aggjobs_alter_job('pipeline_verify', steps => '[{"kind": "verify", "rollup": "weekly_analytics", "sample": 2.5}]');
+SELECT aggjobs_alter_job('pipeline_verify', steps => '[{"kind": "verify", "sample": 3}]');
+SELECT aggjobs_alter_job('pipeline_verify', steps => '[{"kind": "verify", "rollups": ["weekly_analytics", "nothing"]}]');
+SELECT aggjobs_drop_job('pipeline_verify');
+
 -- Cleaning up is one more test: all figures go with their rows.
 DELETE FROM aggjobs.execution_spans WHERE workspace_id = 'pipeline_test';
 DELETE FROM aggjobs.user_activity_events WHERE workspace_id = 'pipeline_test';

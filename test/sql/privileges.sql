@@ -306,6 +306,7 @@ SELECT aggjobs_set('p_setting', '1'), aggjobs_set('p_setting', NULL);
 SELECT count(*) OPERATOR(pg_catalog.>) 0 AS some FROM aggjobs_status();
 CALL go('health_check');
 CALL go('cleanup');
+CALL go('verify');
 RESET search_path;
 SELECT DISTINCT who, what FROM public.caught;
 

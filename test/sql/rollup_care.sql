@@ -25,12 +25,27 @@ TABLE differences;
 -- nothing is wrong; then somebody writes the table
 SELECT * FROM aggjobs_verify('care_hourly');
 SELECT count(*) FROM aggjobs_verify('care_daily');
+-- a sample of so few buckets that it has all of them, the notice says which; else some
+SET client_min_messages = notice;
+SET timezone = 'UTC';
+\set VERBOSITY default
+SELECT * FROM aggjobs_verify('care_hourly', '2024-03-02 03:30+00', '2024-03-02 06:00+00', sample => 3);
+SELECT * FROM aggjobs_verify('care_hourly', '2034-03-02 03:00+00', sample => 3);
+\set VERBOSITY terse
+SELECT * FROM aggjobs_verify('care_hourly', sample => 20);
+SELECT * FROM aggjobs_verify('care_daily', '2024-03-01 00:00+00', '2024-03-08 00:00+00', sample => 1000);
+SELECT * FROM aggjobs_verify('care_hourly', sample => 0);
+SELECT * FROM aggjobs_verify('care_hourly', sample => 1001);
+SET client_min_messages = warning;
+RESET timezone;
 UPDATE care_hourly SET n = n + 1 WHERE bucket = '2024-03-02 05:00+00' AND kind = 'k1';
 DELETE FROM care_hourly WHERE bucket = '2024-03-03 06:00+00' AND kind IS NULL;
 INSERT INTO care_hourly VALUES ('2024-03-04 07:00+00', 'nobody', 1, 1);
 SELECT bucket::timestamptz AT TIME ZONE 'UTC' AS bucket, key, difference, stored -> 'n' AS stored, computed -> 'n' AS computed
 FROM aggjobs_verify('care_hourly');
 SELECT count(*) FROM aggjobs_verify('care_hourly', '2024-03-03 00:00+00', '2024-03-04 00:00+00');
+SELECT bucket::timestamptz AT TIME ZONE 'UTC' AS bucket, difference
+FROM aggjobs_verify('care_hourly', '2024-03-02 00:00+00', '2024-03-05 00:00+00', sample => 1000);
 SELECT aggjobs_repair('care_hourly', '2024-03-03 00:00+00', '2024-03-04 00:00+00');
 SELECT count(*) FROM aggjobs_verify('care_hourly');
 SELECT aggjobs_repair('care_hourly');
