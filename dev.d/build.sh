@@ -46,12 +46,13 @@ link_all() {
     done
 }
 
-# A private copy of the server's programs; made again when they are upgraded.
+# A private copy of the server's programs; made again when they are upgraded,
+# or other extensions come or go.
 make_installation() {
     local root=$PLACE/inst/$1 bin share stamp
     bin=$("$PG_CONFIG" --bindir)
     share=$("$PG_CONFIG" --sharedir)
-    stamp=$("$bin/postgres" --version)
+    stamp=$("$bin/postgres" --version; cd "$share/extension" && ls -- *.control)
     [ "$(cat "$root/version" 2>/dev/null)" != "$stamp" ] || return 0
     rm -rf "$root"
     mkdir -p "$root$bin" "$root$(dirname "$("$PG_CONFIG" --includedir-server)")"

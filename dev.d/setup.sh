@@ -3,8 +3,8 @@
 
 PACKAGES_BUILD=("postgresql-$PG_VERSION" "postgresql-server-dev-$PG_VERSION"
     libcurl4-openssl-dev libcjson-dev gcc make libc6-dev)
-PACKAGES_TEST=(build-essential clang clang-format clang-tidy cppcheck shellcheck
-    perl libipc-run-perl python3)
+PACKAGES_TEST=("postgresql-$PG_VERSION-hll" "postgresql-$PG_VERSION-tdigest"
+    build-essential clang clang-format clang-tidy cppcheck shellcheck perl libipc-run-perl python3)
 
 as_root() {
     if [ "$(id -u)" -eq 0 ]; then

@@ -50,6 +50,7 @@ run_suite() {
     PASSED=$((PASSED + ok))
     FAILED=$((FAILED + bad))
     printf ' %4d passed, %d failed (%d s)\n' "$ok" "$bad" $((SECONDS - since))
+    grep '^left out: ' "$log" || true
     if [ "$bad" -ne 0 ]; then
         grep -nE '^(not ok|FAIL|ERROR|# +(Failed|got|expected)|test .*FAILED)' "$log" | head -n 30 | cut -c1-300 || true
         show_tail "$log" 40

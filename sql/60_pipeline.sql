@@ -829,3 +829,11 @@ $fn$;
 REVOKE ALL ON FUNCTION @extschema@.aggjobs_drop_pipeline() FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.aggjobs_drop_pipeline() IS
 	'removes the ready-made pipeline with its data: jobs, rollups, materialized views, tables, settings; for the owner of the extension';
+
+/*
+ * With wal_level = minimal the server does not log what is done to a sequence
+ * by the transaction that makes it, and yet counts on having logged the next 32
+ * numbers: after a crash they would be given out twice.  setval() makes it log.
+ */
+SELECT pg_catalog.setval('aggjobs.job_job_id_seq', (SELECT s.last_value FROM aggjobs.job_job_id_seq s));
+SELECT pg_catalog.setval('aggjobs.rollup_rollup_id_seq', (SELECT s.last_value FROM aggjobs.rollup_rollup_id_seq s));

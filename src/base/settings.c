@@ -39,6 +39,7 @@ int aj_worker_max_runs = 1000;
 bool aj_gate_enabled = true;
 int aj_test_cell_width = 60000;
 int aj_test_commit_delay = 0;
+int aj_test_commit_lock = 0;
 #endif
 
 typedef struct BoolSetting
@@ -81,6 +82,9 @@ static const IntSetting int_settings[] = {
 	{"aggjobs.test_commit_delay",
 	 "Time that a writer waits between its look at the horizon and its commit.",
 	 &aj_test_commit_delay, 0, 10000, PGC_USERSET, GUC_UNIT_MS},
+	{"aggjobs.test_commit_lock",
+	 "Advisory lock that a writer waits for between its look at the horizon and its commit; 0 means none.",
+	 &aj_test_commit_lock, 0, INT_MAX, PGC_USERSET, 0},
 #endif
 	{"aggjobs.cancel_grace",
 	 "Time between asking a run to stop and ending its worker.",

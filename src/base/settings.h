@@ -27,6 +27,7 @@ extern int aj_worker_max_runs;
 extern bool aj_gate_enabled;
 extern int aj_test_cell_width;
 extern int aj_test_commit_delay;
+extern int aj_test_commit_lock;
 #endif
 
 extern void aj_settings_define(void);

@@ -44,6 +44,7 @@
 #include "rollup/capture.h"
 #include "shmem/gate.h"
 #include "storage/latch.h"
+#include "utils/fmgrprotos.h"
 #include "utils/hsearch.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
@@ -84,6 +85,7 @@ typedef struct Written
 
 static Written *written = NULL;
 static uint64 generation = 0;	   /* see aj_capture_generation() */
+static bool raised = false;		   /* has this transaction raised a horizon? */
 static Oid suspended = InvalidOid; /* source whose rows retention removes */
 
 /*
@@ -473,10 +475,16 @@ append_all(bool all)
 }
 
 #ifdef AGGJOBS_TESTING
-/* Widen the gap that the gate is there for. */
+/*
+ * Widen the gap that the gate is there for: by some time, or for as long as
+ * somebody else holds a lock.
+ */
 static void
 linger(void)
 {
+	if (aj_test_commit_lock > 0)
+		(void) DirectFunctionCall1(pg_advisory_xact_lock_shared_int8,
+								   Int64GetDatum(aj_test_commit_lock));
 	if (aj_test_commit_delay > 0)
 		(void) WaitLatch(MyLatch, WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
 						 aj_test_commit_delay,
@@ -541,6 +549,33 @@ aj_capture_generation(void)
 	return generation;
 }
 
+/*
+ * aj_capture_horizon_raised
+ *		This transaction stores a horizon that it has published.
+ */
+void
+aj_capture_horizon_raised(void)
+{
+	raised = true;
+}
+
+/*
+ * After a crash nobody would know the horizon of a prepared transaction:
+ * another rollup of the source would publish its own, and what is written
+ * between the two would not be noted.
+ */
+static void
+refuse_prepare(void)
+{
+	if (raised)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("can't prepare a transaction in which a refresh "
+						"has moved the horizon of a rollup"),
+				 errhint("Commit it, or refresh in a transaction of its "
+						 "own.")));
+}
+
 static void
 at_transaction_end(XactEvent event, void *arg)
 {
@@ -556,6 +591,7 @@ at_transaction_end(XactEvent event, void *arg)
 			written = NULL;
 			break;
 		case XACT_EVENT_PRE_PREPARE:
+			refuse_prepare();
 			if (written != NULL)
 				append_all(true);
 			written = NULL;
@@ -563,6 +599,7 @@ at_transaction_end(XactEvent event, void *arg)
 		case XACT_EVENT_COMMIT:
 		case XACT_EVENT_ABORT:
 			written = NULL;
+			raised = false;
 			generation++;
 			aj_gate_leave();
 			break;

@@ -17,6 +17,7 @@ extern void aj_capture_range(Oid table, TimestampTz from, TimestampTz to);
 
 extern AjRange *aj_capture_pending(Oid source, int *n);
 extern uint64 aj_capture_generation(void);
+extern void aj_capture_horizon_raised(void);
 
 extern void aj_capture_suspend(Oid source);
 extern void aj_capture_resume(void);

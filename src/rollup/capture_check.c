@@ -42,7 +42,8 @@ PG_FUNCTION_INFO_V1(aggjobs_on_rewrite);
 
 /*
  * One row of text for each thing that is amiss with the capture of table $1,
- * whose time column is $2: first what can be mended, then what can't.
+ * whose time column is $2, counted in units of $3 or NULL: first what can be
+ * mended, then what can't.
  */
 static const char *const problems_sql =
 	"WITH tables AS ("
@@ -70,7 +71,16 @@ static const char *const problems_sql =
 	" AND a.attnotnull)"
 	" UNION ALL"
 	" SELECT format('table %s is not logged, and empty after a crash', c.oid::regclass)"
-	" FROM tables t JOIN pg_class c ON c.oid = t.oid WHERE c.relpersistence = 'u'";
+	" FROM tables t JOIN pg_class c ON c.oid = t.oid WHERE c.relpersistence = 'u'"
+	" UNION ALL"
+	" SELECT format('index %s counts time in another unit than %s', c.oid::regclass, $3)"
+	" FROM tables t JOIN pg_index i ON i.indrelid = t.oid"
+	" JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_am m ON m.oid = c.relam"
+	" WHERE m.amname = 'aggjobs' AND $3::text IS NOT NULL"
+	" AND NOT coalesce(c.reloptions, '{}') @> ARRAY['epoch=' || $3]"
+	" UNION ALL"
+	" SELECT format('table %s hides rows from its owner by FORCE ROW LEVEL SECURITY', c.oid::regclass)"
+	" FROM pg_class c WHERE c.oid = $1 AND c.relrowsecurity AND c.relforcerowsecurity";
 
 /* The first problem, or NULL. */
 static char *
@@ -83,7 +93,8 @@ find_problem(const AjSource *source)
 	aj_spi_open(&spi, AJ_RIGHTS_CATALOG);
 	if (aj_spi_run(problems_sql,
 				   AJ_ARGS(aj_arg_oid(source->source),
-						   aj_arg_text(source->time_column))) > 0)
+						   aj_arg_text(source->time_column),
+						   aj_arg_text(aj_epoch_text(source->epoch)))) > 0)
 		problem = aj_spi_text(0, 1, context);
 	aj_spi_close(&spi);
 	return problem;

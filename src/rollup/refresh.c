@@ -42,6 +42,7 @@
 #include "miscadmin.h"
 #include "rollup/alter.h"
 #include "rollup/batch.h"
+#include "rollup/capture.h"
 #include "rollup/capture_install.h"
 #include "rollup/compute.h"
 #include "rollup/live.h"
@@ -341,7 +342,10 @@ advance(AjRollup *rollup, AjRefresh *refresh)
 		passed.from = Max(horizon_of(rollup), frozen_line(rollup));
 		passed.to = next;
 		if (rollup->lookback == 0)
+		{
 			raise_gate(rollup, next);
+			aj_capture_horizon_raised();
+		}
 		aj_stale_add(rollup, passed);
 		aj_rollup_set_horizon(rollup, next);
 		rollup->horizon = next;

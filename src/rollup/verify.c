@@ -30,6 +30,8 @@
 #include "rollup/compute.h"
 #include "rollup/live.h"
 #include "rollup/verify.h"
+#include "utils/lsyscache.h"
+#include "utils/typcache.h"
 
 /* Where there are hardly more buckets than are asked for, some are missed. */
 #define DRAWS_PER_BUCKET 64
@@ -53,6 +55,34 @@ key_object(const AjRollup *rollup)
 	return text.data;
 }
 
+static bool
+has_equality(Oid relation, AttrNumber column)
+{
+	return OidIsValid(
+		lookup_type_cache(get_atttype(relation, column), TYPECACHE_EQ_OPR)
+			->eq_opr);
+}
+
+/* The columns of "t"; those whose type has no equality, as text. */
+static char *
+comparable_columns(const AjRollup *rollup)
+{
+	StringInfoData text;
+	char *name;
+
+	initStringInfo(&text);
+	for (AttrNumber i = 1; (name = get_attname(rollup->live, i, true)) != NULL;
+		 i++)
+	{
+		const char *column = quote_identifier(name);
+
+		appendStringInfo(&text, "%st.%s", i > 1 ? ", " : "", column);
+		if (!has_equality(rollup->live, i))
+			appendStringInfo(&text, "::pg_catalog.text AS %s", column);
+	}
+	return text.data;
+}
+
 /* The stored rows of clean buckets, or the computed ones. */
 static char *
 clean_rows(const AjRollup *rollup, AjRange within, const char *from)
@@ -63,7 +93,7 @@ clean_rows(const AjRollup *rollup, AjRange within, const char *from)
 	return psprintf(
 		"SELECT %s FROM %s t WHERE %s"
 		" AND %s < aggjobs.open_from(%s, %s) AND aggjobs.is_clean(%s, %s)",
-		aj_compute_columns(rollup, "t"), from,
+		comparable_columns(rollup), from,
 		aj_compute_range(rollup, bucket, within), bucket, target, bucket,
 		target, bucket);
 }
