@@ -74,8 +74,11 @@ typedef struct Written
 	struct Written *next;
 	TimestampTz horizon; /* above it rows are not late, as far as we know */
 	int64 width;		 /* of a cell */
-	HTAB *cells;
-	Cell *last; /* the one written last, and where it lies */
+	int ncells;
+	Cell first;			  /* most transactions need no more */
+	HTAB *others;		  /* NULL: none */
+	TimestampTz earliest; /* where the first of them in time begins */
+	Cell *last;			  /* the one written last, and where it lies */
 	TimestampTz from;
 	TimestampTz to;
 	int ntids;
@@ -224,10 +227,26 @@ find_written(Oid table)
 	w->range.to = DT_NOBEGIN;
 	w->from = DT_NOEND;
 	w->to = DT_NOBEGIN;
-	w->cells = make_cells();
+	w->earliest = DT_NOEND;
 	w->next = written;
 	written = w;
 	return w;
+}
+
+static Cell *
+look_up_cell(Written *w, int64 number, bool *found)
+{
+	*found = w->ncells > 0 && w->first.number == number;
+	if (*found)
+		return &w->first;
+	if (w->ncells == 0)
+	{
+		w->first.number = number;
+		return &w->first;
+	}
+	if (w->others == NULL)
+		w->others = make_cells();
+	return hash_search(w->others, &number, HASH_ENTER, found);
 }
 
 static Cell *
@@ -235,42 +254,62 @@ enter_cell(Written *w, TimestampTz instant)
 {
 	int64 number = cell_number(instant, w->width);
 	bool found;
-	Cell *cell = hash_search(w->cells, &number, HASH_ENTER, &found);
+	Cell *cell = look_up_cell(w, number, &found);
 
-	if (!found)
-	{
-		generation++;
-		cell->rows = 0;
-		cell->whole = false;
-		cell->ntids = 0;
-		cell->tids = NULL;
-	}
 	w->last = cell;
 	w->from = number * w->width;
 	w->to = w->from + w->width;
+	if (found)
+		return cell;
+	generation++;
+	w->ncells++;
+	w->earliest = Min(w->earliest, w->from);
+	cell->rows = 0;
+	cell->whole = false;
+	cell->ntids = 0;
+	cell->tids = NULL;
 	return cell;
+}
+
+/* All cells, in no order. */
+static Cell **
+cells_of(Written *w)
+{
+	Cell **cells = palloc(sizeof(Cell *) * (Size) (w->ncells + 1));
+	HASH_SEQ_STATUS scan;
+	Cell *cell;
+	int n = 0;
+
+	if (w->ncells > 0)
+		cells[n++] = &w->first;
+	if (w->others == NULL)
+		return cells;
+	hash_seq_init(&scan, w->others);
+	while ((cell = hash_seq_search(&scan)) != NULL)
+		cells[n++] = cell;
+	return cells;
 }
 
 /* Too many cells: go over to wider ones, which know no places of rows. */
 static void
 widen(Written *w)
 {
-	HTAB *narrow = w->cells;
-	int64 narrow_width = w->width;
-	HASH_SEQ_STATUS scan;
-	Cell *cell;
+	Written narrow = *w;
+	Cell **cells = cells_of(&narrow);
 
-	w->cells = make_cells();
 	w->width *= WIDER;
-	hash_seq_init(&scan, narrow);
-	while ((cell = hash_seq_search(&scan)) != NULL)
+	w->ncells = 0;
+	w->others = NULL;
+	w->earliest = DT_NOEND;
+	for (int i = 0; i < narrow.ncells; i++)
 	{
-		Cell *wide = enter_cell(w, cell->number * narrow_width);
+		Cell *wide = enter_cell(w, cells[i]->number * narrow.width);
 
-		wide->rows += cell->rows;
+		wide->rows += cells[i]->rows;
 		wide->whole = true;
 	}
-	hash_destroy(narrow);
+	pfree(cells);
+	hash_destroy(narrow.others);
 }
 
 static Cell *
@@ -278,7 +317,7 @@ find_cell(Written *w, TimestampTz instant)
 {
 	if (instant >= w->from && instant < w->to)
 		return w->last;
-	if (hash_get_num_entries(w->cells) >= MAX_CELLS)
+	if (w->ncells >= MAX_CELLS)
 		widen(w);
 	return enter_cell(w, instant);
 }
@@ -348,9 +387,17 @@ aj_capture_insert(Oid table, TimestampTz instant, ItemPointer tid)
 void
 aj_capture_write(Oid table, TimestampTz instant)
 {
-	Written *w = find_written(table);
+	Written *w = written;
 	Cell *cell;
 
+	/* The way of nearly every row, as above. */
+	if (w != NULL && w->table == table && instant >= w->from && instant < w->to)
+	{
+		w->last->rows++;
+		w->last->whole = true;
+		return;
+	}
+	w = find_written(table);
 	if (note_infinite(w, instant))
 		return;
 	cell = find_cell(w, instant);
@@ -376,22 +423,6 @@ compare_cells(const void *a, const void *b)
 	int64 y = (*(Cell *const *) b)->number;
 
 	return (x > y) - (x < y);
-}
-
-static Cell **
-sorted_cells(const Written *w, int *n)
-{
-	HASH_SEQ_STATUS scan;
-	Cell *cell;
-	Cell **cells =
-		palloc(sizeof(Cell *) * (Size) (hash_get_num_entries(w->cells) + 1));
-
-	*n = 0;
-	hash_seq_init(&scan, w->cells);
-	while ((cell = hash_seq_search(&scan)) != NULL)
-		cells[(*n)++] = cell;
-	qsort(cells, (size_t) *n, sizeof(Cell *), compare_cells);
-	return cells;
 }
 
 /* Append a cell, and those right after it if none of them has places. */
@@ -421,12 +452,12 @@ append_cells(const Written *w, Oid source, Cell **cells, int n)
 }
 
 static void
-append_below(const Written *w, Oid source, TimestampTz horizon)
+append_below(Written *w, Oid source, TimestampTz horizon)
 {
-	int n;
-	Cell **cells = sorted_cells(w, &n);
-	int end = n;
+	Cell **cells = cells_of(w);
+	int end = w->ncells;
 
+	qsort(cells, (size_t) end, sizeof(Cell *), compare_cells);
 	while (end > 0 && cells[end - 1]->number * w->width >= horizon)
 		end--;
 	for (int i = 0; i < end;)
@@ -443,33 +474,42 @@ append_below(const Written *w, Oid source, TimestampTz horizon)
 	}
 }
 
-/* Append what was written to a table for each source that it is a part of. */
-static void
-append_written(const Written *w, bool all)
+/* Both the table and the extension may be gone, by this transaction. */
+static bool
+can_append(const Written *w)
 {
-	const Ancestry *ancestry;
-	Ancestry copy;
+	return aj_change_can_append() && get_rel_relkind(w->table) != '\0';
+}
 
-	if (get_rel_relkind(w->table) == '\0')
-		return;
-	ancestry = ancestry_of(w->table);
-	copy = *ancestry;
-	for (int i = 0; i < copy.n; i++)
+/*
+ * Append what was written to a table for each source that it is a part of.
+ * Where all of it lies above the horizons, as is the rule, nothing is looked
+ * up but these.
+ */
+static void
+append_written(Written *w, bool all)
+{
+	TimestampTz earliest = Min(w->earliest, w->range.from);
+	Ancestry ancestry = *ancestry_of(w->table);
+
+	for (int i = 0; i < ancestry.n; i++)
 	{
-		TimestampTz horizon = aj_gate_horizon(copy.tables[i]);
+		Oid source = ancestry.tables[i];
+		TimestampTz horizon = aj_gate_horizon(source);
 
-		if (horizon == AJ_GATE_UNKNOWN && !aj_source_exists(copy.tables[i]))
+		if (earliest >= horizon && !all)
 			continue;
-		append_below(w, copy.tables[i], all ? DT_NOEND : horizon);
+		if (!can_append(w))
+			return;
+		if (horizon == AJ_GATE_UNKNOWN && !aj_source_exists(source))
+			continue;
+		append_below(w, source, all ? DT_NOEND : horizon);
 	}
 }
 
 static void
 append_all(bool all)
 {
-	/* The extension itself may have been dropped by this transaction. */
-	if (!aj_change_can_append())
-		return;
 	for (Written *w = written; w != NULL; w = w->next)
 		append_written(w, all);
 }
@@ -518,23 +558,23 @@ aj_capture_pending(Oid source, int *n)
 
 	*n = 0;
 	for (Written *w = written; w != NULL; w = w->next)
-		size += (int) hash_get_num_entries(w->cells) + 1;
+		size += w->ncells + 1;
 	ranges = palloc(sizeof(AjRange) * (Size) Max(size, 1));
 	for (Written *w = written; w != NULL; w = w->next)
 	{
-		HASH_SEQ_STATUS scan;
-		Cell *cell;
+		Cell **cells;
 
 		if (!is_part_of(w->table, source))
 			continue;
 		if (w->range.from < w->range.to)
 			ranges[(*n)++] = w->range;
-		hash_seq_init(&scan, w->cells);
-		while ((cell = hash_seq_search(&scan)) != NULL)
+		cells = cells_of(w);
+		for (int i = 0; i < w->ncells; i++)
 		{
-			ranges[*n].from = cell->number * w->width;
-			ranges[(*n)++].to = (cell->number + 1) * w->width;
+			ranges[*n].from = cells[i]->number * w->width;
+			ranges[(*n)++].to = (cells[i]->number + 1) * w->width;
 		}
+		pfree(cells);
 	}
 	return ranges;
 }
@@ -637,4 +677,5 @@ aj_capture_register(void)
 {
 	RegisterXactCallback(at_transaction_end, NULL);
 	CacheRegisterRelcacheCallback(forget_ancestries, (Datum) 0);
+	aj_capture_exec_register();
 }

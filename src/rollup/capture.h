@@ -23,4 +23,14 @@ extern void aj_capture_suspend(Oid source);
 extern void aj_capture_resume(void);
 extern bool aj_capture_is_suspended(Oid source);
 
+/* capture_call.c */
+extern Datum aggjobs_note_update(PG_FUNCTION_ARGS);
+extern Datum aggjobs_note_delete(PG_FUNCTION_ARGS);
+extern bool aj_capture_differs(const NullableDatum *before,
+							   const NullableDatum *after, int16 length,
+							   bool by_value);
+
+/* capture_exec.c */
+extern void aj_capture_exec_register(void);
+
 #endif /* AJ_ROLLUP_CAPTURE_H */

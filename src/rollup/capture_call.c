@@ -14,6 +14,8 @@
  * work and is always false: so the server never queues the event, which is
  * most of what a row trigger costs.
  *
+ * They are called where capture_exec.c does not do the same without a call.
+ *
  * The functions are for everybody to call, as conditions of triggers have to
  * be.  Whoever calls them by hand makes work for a refresh, and no more.
  *
@@ -111,18 +113,39 @@ facts_of(FunctionCallInfo fcinfo)
 	return make_facts(fcinfo);
 }
 
+/*
+ * aj_capture_differs
+ *		Is a value of a column not what it was before, by its bytes?
+ *
+ * Equal bytes are an equal value also where they say where it is stored, and
+ * then it need not be fetched.
+ */
+bool
+aj_capture_differs(const NullableDatum *before, const NullableDatum *after,
+				   int16 length, bool by_value)
+{
+	if (before->isnull || after->isnull)
+		return before->isnull != after->isnull;
+	if (by_value)
+		return before->value != after->value;
+	if (length == -1)
+	{
+		const void *old = DatumGetPointer(before->value);
+		const void *new = DatumGetPointer(after->value);
+
+		if (VARSIZE_ANY(old) == VARSIZE_ANY(new) &&
+			memcmp(old, new, VARSIZE_ANY(old)) == 0)
+			return false;
+	}
+	return !datum_image_eq(before->value, after->value, by_value, length);
+}
+
 static bool
 pair_differs(FunctionCallInfo fcinfo, const CallFacts *facts, int i)
 {
-	NullableDatum *before = &fcinfo->args[1 + 2 * i];
-	NullableDatum *after = &fcinfo->args[2 + 2 * i];
-
-	if (before->isnull || after->isnull)
-		return before->isnull != after->isnull;
-	if (facts->pairs[i].by_value && facts->pairs[i].length == sizeof(Datum))
-		return before->value != after->value;
-	return !datum_image_eq(before->value, after->value,
-						   facts->pairs[i].by_value, facts->pairs[i].length);
+	return aj_capture_differs(&fcinfo->args[1 + 2 * i],
+							  &fcinfo->args[2 + 2 * i], facts->pairs[i].length,
+							  facts->pairs[i].by_value);
 }
 
 static void

@@ -45,9 +45,6 @@
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 
-#define UPDATE_TRIGGER "aggjobs_capture_update"
-#define DELETE_TRIGGER "aggjobs_capture_delete"
-
 /* The condition can have 100 arguments: the source and so many pairs. */
 #define MAX_PAIRS 49
 
@@ -139,18 +136,19 @@ create_triggers(Oid source, const char *time_column, const Bitmapset *read)
 	char *constant = quote_literal_cstr(table);
 
 	run_command(psprintf(
-		"CREATE OR REPLACE TRIGGER " UPDATE_TRIGGER " AFTER UPDATE ON %s"
+		"CREATE OR REPLACE TRIGGER " AJ_UPDATE_TRIGGER " AFTER UPDATE ON %s"
 		" FOR EACH ROW WHEN (aggjobs.note_update(%s::regclass, %s))"
 		" EXECUTE FUNCTION aggjobs.capture_row()",
 		table, constant, update_pairs(source, time_column, read)));
 	run_command(psprintf(
-		"CREATE OR REPLACE TRIGGER " DELETE_TRIGGER " AFTER DELETE ON %s"
+		"CREATE OR REPLACE TRIGGER " AJ_DELETE_TRIGGER " AFTER DELETE ON %s"
 		" FOR EACH ROW WHEN (aggjobs.note_delete(%s::regclass, OLD.%s))"
 		" EXECUTE FUNCTION aggjobs.capture_row()",
 		table, constant, quote_identifier(time_column)));
-	run_command(psprintf("ALTER TABLE %s ENABLE ALWAYS TRIGGER " UPDATE_TRIGGER
-						 ", ENABLE ALWAYS TRIGGER " DELETE_TRIGGER,
-						 table));
+	run_command(
+		psprintf("ALTER TABLE %s ENABLE ALWAYS TRIGGER " AJ_UPDATE_TRIGGER
+				 ", ENABLE ALWAYS TRIGGER " AJ_DELETE_TRIGGER,
+				 table));
 }
 
 /* Columns that the condition of our trigger for updates compares. */
@@ -158,7 +156,7 @@ Bitmapset *
 aj_capture_columns(Oid source)
 {
 	MemoryContext context = CurrentMemoryContext;
-	Oid trigger = get_trigger_oid(source, UPDATE_TRIGGER, true);
+	Oid trigger = get_trigger_oid(source, AJ_UPDATE_TRIGGER, true);
 	Bitmapset *columns = NULL;
 	uint64 n;
 	AjSpi spi;
@@ -232,7 +230,7 @@ aj_capture_install(Oid source, const char *time_column, AjEpoch epoch,
 	if (capture_index(source) == InvalidOid)
 		create_index(source, time_column, epoch);
 	if (compared == NULL || !bms_is_subset(read, compared) ||
-		get_trigger_oid(source, DELETE_TRIGGER, true) == InvalidOid)
+		get_trigger_oid(source, AJ_DELETE_TRIGGER, true) == InvalidOid)
 		create_triggers(source, time_column, bms_union(compared, read));
 	aj_capture_sync_parts(source, time_column, epoch);
 	CommandCounterIncrement();
@@ -319,9 +317,9 @@ aj_capture_remove(Oid source)
 	aj_gate_forget(MyDatabaseId, source);
 	if (get_rel_name(source) == NULL)
 		return;
-	run_command(psprintf("DROP TRIGGER IF EXISTS " UPDATE_TRIGGER " ON %s",
+	run_command(psprintf("DROP TRIGGER IF EXISTS " AJ_UPDATE_TRIGGER " ON %s",
 						 qualified_name(source)));
-	run_command(psprintf("DROP TRIGGER IF EXISTS " DELETE_TRIGGER " ON %s",
+	run_command(psprintf("DROP TRIGGER IF EXISTS " AJ_DELETE_TRIGGER " ON %s",
 						 qualified_name(source)));
 	index = capture_index(source);
 	if (index != InvalidOid)
@@ -378,9 +376,9 @@ aj_capture_depend(const AjRollup *rollup)
 	key = key_of_target(rollup);
 	depend_on(key, RelationRelationId, capture_index(source));
 	depend_on(key, TriggerRelationId,
-			  get_trigger_oid(source, UPDATE_TRIGGER, true));
+			  get_trigger_oid(source, AJ_UPDATE_TRIGGER, true));
 	depend_on(key, TriggerRelationId,
-			  get_trigger_oid(source, DELETE_TRIGGER, true));
+			  get_trigger_oid(source, AJ_DELETE_TRIGGER, true));
 }
 
 /*
@@ -402,9 +400,9 @@ aj_capture_independ(const AjRollup *rollup)
 											  capture_index(source));
 	(void) deleteDependencyRecordsForSpecific(
 		ConstraintRelationId, key, DEPENDENCY_NORMAL, TriggerRelationId,
-		get_trigger_oid(source, UPDATE_TRIGGER, true));
+		get_trigger_oid(source, AJ_UPDATE_TRIGGER, true));
 	(void) deleteDependencyRecordsForSpecific(
 		ConstraintRelationId, key, DEPENDENCY_NORMAL, TriggerRelationId,
-		get_trigger_oid(source, DELETE_TRIGGER, true));
+		get_trigger_oid(source, AJ_DELETE_TRIGGER, true));
 	CommandCounterIncrement();
 }

@@ -9,6 +9,10 @@
 #include "catalog/rollup.h"
 #include "nodes/bitmapset.h"
 
+/* Names of the triggers on a source, and on its partitions. */
+#define AJ_UPDATE_TRIGGER "aggjobs_capture_update"
+#define AJ_DELETE_TRIGGER "aggjobs_capture_delete"
+
 extern void aj_capture_install(Oid source, const char *time_column,
 							   AjEpoch epoch, const Bitmapset *read);
 extern void aj_capture_reinstall(Oid source, const char *time_column,
