@@ -6,7 +6,7 @@
 CREATE FUNCTION aggjobs.on_ddl() RETURNS event_trigger
 LANGUAGE c AS 'MODULE_PATHNAME', 'aggjobs_on_ddl';
 COMMENT ON FUNCTION aggjobs.on_ddl() IS
-	'after DDL: is the capture of every source of rollups still whole?';
+	'after DDL: is the capture of every source of rollups still whole, and every rollup still there?';
 
 CREATE FUNCTION aggjobs.on_rewrite() RETURNS event_trigger
 LANGUAGE c AS 'MODULE_PATHNAME', 'aggjobs_on_rewrite';
@@ -14,12 +14,17 @@ COMMENT ON FUNCTION aggjobs.on_rewrite() IS
 	'before a table is rewritten: notes that all of it may change';
 
 CREATE EVENT TRIGGER aggjobs_after_ddl ON ddl_command_end
-	WHEN TAG IN ('ALTER TABLE', 'CREATE TABLE', 'DROP TABLE', 'ALTER INDEX', 'DROP INDEX',
-	             'ALTER TRIGGER', 'DROP TRIGGER', 'CREATE FOREIGN TABLE', 'ALTER FOREIGN TABLE', 'DROP FOREIGN TABLE',
-	             'DROP SCHEMA', 'DROP OWNED', 'DROP VIEW', 'DROP TYPE', 'DROP DOMAIN')
+	WHEN TAG IN ('ALTER TABLE', 'CREATE TABLE', 'CREATE SCHEMA', 'ALTER INDEX', 'ALTER TRIGGER',
+	             'CREATE FOREIGN TABLE', 'ALTER FOREIGN TABLE')
 	EXECUTE FUNCTION aggjobs.on_ddl();
 ALTER EVENT TRIGGER aggjobs_after_ddl ENABLE ALWAYS;
 COMMENT ON EVENT TRIGGER aggjobs_after_ddl IS 'watches over the capture of the sources of rollups';
+
+/* Whatever is dropped, by whichever statement: CASCADE comes by way of types, functions, extensions, ... */
+CREATE EVENT TRIGGER aggjobs_after_drop ON sql_drop
+	EXECUTE FUNCTION aggjobs.on_ddl();
+ALTER EVENT TRIGGER aggjobs_after_drop ENABLE ALWAYS;
+COMMENT ON EVENT TRIGGER aggjobs_after_drop IS 'watches over what the sources of rollups lose, and over rollups that are dropped';
 
 CREATE FUNCTION aggjobs.on_detach() RETURNS event_trigger
 LANGUAGE c AS 'MODULE_PATHNAME', 'aggjobs_on_detach';

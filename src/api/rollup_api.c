@@ -130,7 +130,7 @@ drop_successor(const char *name)
 	if (successor == NULL)
 		return;
 	aj_rollup_drop(successor, false);
-	aj_job_delete_of_rollup(successor->name);
+	aj_job_delete_of_rollup(successor->name, false);
 }
 
 static void
@@ -244,6 +244,6 @@ aggjobs_drop_rollup(PG_FUNCTION_ARGS)
 
 	drop_successor(name);
 	aj_rollup_drop(aj_rollup_find(name, false), keep_table);
-	aj_job_delete_of_rollup(name);
+	aj_job_delete_of_rollup(name, false);
 	PG_RETURN_VOID();
 }

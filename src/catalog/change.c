@@ -35,12 +35,18 @@
 #include "catalog/indexing.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
+#include "catalog/source.h"
 #include "common/hashfn.h"
 #include "miscadmin.h"
+#include "storage/proc.h"
 #include "utils/array.h"
+#include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/syscache.h"
+
+/* Milliseconds to wait for what another refresh holds until it commits. */
+#define LOCK_LIMIT 10000
 
 /* Columns of aggjobs.change, in order. */
 typedef enum ChangeColumn
@@ -346,14 +352,8 @@ take_changes(Oid source, int64 **row_counts, int *n)
 	return changes;
 }
 
-/*
- * aj_change_absorb
- *		Turn the change rows of a source into stale rows of its rollups.
- *
- * Nothing is written, and nothing locked, where there are none.
- */
-void
-aj_change_absorb(Oid source)
+static void
+absorb(Oid source)
 {
 	int n;
 	int nrollups;
@@ -361,17 +361,37 @@ aj_change_absorb(Oid source)
 	AjStale *changes;
 	int64 *row_counts;
 
-	if (aj_catalog_run("SELECT FROM aggjobs.change c WHERE c.source = $1"
-					   " LIMIT 1",
-					   AJ_ARGS(aj_arg_oid(source))) == 0)
-		return;
-	(void) aj_catalog_run("SELECT FROM aggjobs.source s WHERE s.source = $1"
-						  " FOR NO KEY UPDATE",
-						  AJ_ARGS(aj_arg_oid(source)));
+	aj_source_lock(source);
 	changes = take_changes(source, &row_counts, &n);
 	rollups = aj_rollups_of(source, &nrollups);
 	for (int i = 0; i < nrollups; i++)
 		absorb_for(rollups[i], changes, row_counts, n);
+}
+
+/*
+ * aj_change_absorb
+ *		Turn the change rows of a source into stale rows of its rollups.
+ *
+ * Nothing is written, and nothing locked, where there are none.  Errors: 55P03
+ * if another refresh that absorbs does not commit for too long.
+ */
+void
+aj_change_absorb(Oid source)
+{
+	int level;
+
+	if (aj_catalog_run("SELECT FROM aggjobs.change c WHERE c.source = $1"
+					   " LIMIT 1",
+					   AJ_ARGS(aj_arg_oid(source))) == 0)
+		return;
+	level = NewGUCNestLevel();
+	/* A shorter limit of the session stays. */
+	if (LockTimeout == 0 || LockTimeout > LOCK_LIMIT)
+		(void) set_config_option("lock_timeout", psprintf("%d", LOCK_LIMIT),
+								 PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE,
+								 true, 0, false);
+	absorb(source);
+	AtEOXact_GUC(true, level);
 }
 
 /* The first two columns of what a statement returned. */

@@ -22,6 +22,7 @@
 
 #include "access/htup_details.h"
 #include "base/errors.h"
+#include "base/json.h"
 #include "base/settings.h"
 #include "base/spi.h"
 #include "catalog/job.h"
@@ -237,6 +238,23 @@ aj_job_update(const AjJob *job)
 	aj_spi_close(&spi);
 }
 
+/* Is a job nothing but the refresh of this rollup? */
+static bool
+only_refreshes(const AjJob *job, const char *rollup)
+{
+	Jsonb *step;
+	char *kind;
+	char *refreshed;
+
+	if (aj_json_length(job->steps) != 1)
+		return false;
+	step = aj_json_element(job->steps, 0);
+	kind = aj_json_text_field(step, "kind");
+	refreshed = aj_json_text_field(step, "rollup");
+	return kind != NULL && refreshed != NULL && strcmp(kind, "rollup") == 0 &&
+		strcmp(refreshed, rollup) == 0;
+}
+
 /*
  * aj_job_delete
  *		Cancel the queued runs of a job and remove it; its history stays until
@@ -260,29 +278,20 @@ aj_job_delete(int64 job_id)
 
 /*
  * aj_job_delete_of_rollup
- *		Remove the job of this name that does nothing but refresh the rollup
- *		of this name, if the current user may; queued runs are cancelled.
+ *		Remove the job of a user that has the name of a rollup and does
+ *		nothing but refresh it; queued runs are cancelled.  Unless "anybodys",
+ *		only if the current user may.
  */
 void
-aj_job_delete_of_rollup(const char *rollup)
+aj_job_delete_of_rollup(const char *rollup, bool anybodys)
 {
 	AjJob *job = aj_job_find(rollup, true);
-	int64 job_id = 0;
-	AjSpi spi;
 
-	if (job == NULL || !aj_job_may_act(job))
+	if (job == NULL || job->builtin || !only_refreshes(job, rollup) ||
+		(!anybodys && !aj_job_may_act(job)))
 		return;
-	aj_spi_open(&spi, AJ_RIGHTS_CATALOG);
-	if (aj_spi_run("SELECT j.job_id FROM aggjobs.job j"
-				   " WHERE j.job_id = $1 AND j.steps = jsonb_build_array("
-				   "jsonb_build_object('kind', 'rollup', 'rollup', $2))",
-				   AJ_ARGS(aj_arg_int8(job->job_id), aj_arg_text(rollup))) > 0)
-		job_id = aj_spi_int8(0, 1, 0);
-	aj_spi_close(&spi);
-	if (job_id == 0)
-		return;
-	aj_job_delete(job_id);
-	aj_wake_job(job_id);
+	aj_job_delete(job->job_id);
+	aj_wake_job(job->job_id);
 }
 
 /* The names of all jobs, or of those the current user may act on, sorted. */

@@ -59,6 +59,6 @@ extern void aj_job_set_next_slot(int64 job_id, TimestampTz next_slot);
 extern bool aj_job_replan(int64 job_id, TimestampTz from, TimestampTz to);
 extern const char *aj_job_owner_problem(Oid owner, const char *owner_name,
 										Oid database_oid);
-extern void aj_job_delete_of_rollup(const char *rollup);
+extern void aj_job_delete_of_rollup(const char *rollup, bool anybodys);
 
 #endif /* AJ_CATALOG_JOB_H */

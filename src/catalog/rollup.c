@@ -367,17 +367,28 @@ aj_rollup_delete(const char *name)
 
 /*
  * aj_rollup_delete_orphans
- *		Forget the rollups whose table or live view was dropped.  A table that
- *		is left is a plain table from then on.
+ *		Forget the rollups whose table or live view was dropped; returns their
+ *		names.  A table that is left is a plain table from then on.
  */
-void
-aj_rollup_delete_orphans(void)
+char **
+aj_rollup_delete_orphans(int *n)
 {
-	(void) aj_catalog_run(
+	MemoryContext context = CurrentMemoryContext;
+	AjSpi spi;
+	char **names;
+
+	aj_spi_open(&spi, AJ_RIGHTS_CATALOG);
+	*n = (int) aj_spi_run(
 		"DELETE FROM aggjobs.rollup r WHERE NOT EXISTS"
 		" (SELECT FROM pg_class c WHERE c.oid = r.target) OR NOT EXISTS"
-		" (SELECT FROM pg_class c WHERE c.oid = r.live)",
+		" (SELECT FROM pg_class c WHERE c.oid = r.live)"
+		" RETURNING r.rollup_name",
 		AJ_NO_ARGS);
+	names = MemoryContextAlloc(context, sizeof(char *) * (Size) Max(*n, 1));
+	for (int i = 0; i < *n; i++)
+		names[i] = aj_spi_text((uint64) i, 1, context);
+	aj_spi_close(&spi);
+	return names;
 }
 
 /* The state as it is now; that in *rollup may be older. */

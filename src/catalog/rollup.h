@@ -51,7 +51,7 @@ extern AjRollup *aj_rollup_of_target(Oid target);
 extern AjRollup *aj_rollup_of_live(Oid live);
 extern void aj_rollup_insert(AjRollup *rollup);
 extern void aj_rollup_delete(const char *name);
-extern void aj_rollup_delete_orphans(void);
+extern char **aj_rollup_delete_orphans(int *n);
 
 extern bool aj_rollup_lock(AjRollup *rollup);
 extern void aj_rollup_lock_all_of(Oid source);

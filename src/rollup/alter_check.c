@@ -325,7 +325,8 @@ aj_alter_check(const AjRollup *rollup, const AjDefinition *definition)
 			 errhint(
 				 "Make one of your own with aggjobs_create_rollup() over %s.",
 				 rollup->source_name)));
-	if (rollup->replaces != NULL)
+	if (rollup->replaces != NULL &&
+		aj_rollup_find(rollup->replaces, true) != NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("rollup \"%s\" is to take the place of \"%s\"",

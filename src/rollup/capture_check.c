@@ -21,11 +21,15 @@
  */
 #include "base/compat.h"
 
+#include "access/htup_details.h"
 #include "access/xact.h"
 #include "base/errors.h"
 #include "base/spi.h"
 #include "catalog/change.h"
+#include "catalog/job.h"
 #include "catalog/namespace.h"
+#include "catalog/pg_attribute.h"
+#include "catalog/pg_inherits.h"
 #include "catalog/source.h"
 #include "commands/event_trigger.h"
 #include "miscadmin.h"
@@ -35,6 +39,7 @@
 #include "shmem/gate.h"
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
+#include "utils/syscache.h"
 
 PG_FUNCTION_INFO_V1(aggjobs_on_ddl);
 PG_FUNCTION_INFO_V1(aggjobs_on_detach);
@@ -60,7 +65,12 @@ static const char *const problems_sql =
 	" SELECT format('table %s has no enabled trigger %I', t.oid::regclass, w.name)"
 	" FROM tables t, (VALUES ('aggjobs_capture_update'), ('aggjobs_capture_delete')) w (name)"
 	" WHERE NOT EXISTS (SELECT FROM pg_trigger g WHERE g.tgrelid = t.oid"
-	" AND g.tgname = w.name AND g.tgenabled = 'A')"
+	" AND g.tgname = w.name AND g.tgenabled = 'A'"
+	" AND (g.tgparentid <> 0 OR EXISTS (SELECT FROM pg_depend d"
+	" JOIN pg_proc p ON p.oid = d.refobjid WHERE d.objid = g.oid"
+	" AND d.classid = 'pg_trigger'::regclass"
+	" AND d.refclassid = 'pg_proc'::regclass AND p.pronamespace = 'aggjobs'::regnamespace"
+	" AND p.proname = replace(w.name, 'aggjobs_capture', 'note'))))"
 	" UNION ALL"
 	" SELECT format('table %s inherits from it, and its rows are not captured', h.inhrelid::regclass)"
 	" FROM pg_inherits h JOIN pg_class c ON c.oid = h.inhparent"
@@ -207,6 +217,17 @@ aj_capture_mend(Oid source)
 				 "Put it right, or drop the rollups with aggjobs_drop_rollup().")));
 }
 
+/* Rollups whose table or view was dropped go, and so do their own jobs. */
+static void
+delete_orphans(void)
+{
+	int n;
+	char **names = aj_rollup_delete_orphans(&n);
+
+	for (int i = 0; i < n; i++)
+		aj_job_delete_of_rollup(names[i], true);
+}
+
 /* Check all sources of the database. */
 static void
 check_all(void)
@@ -214,15 +235,78 @@ check_all(void)
 	int n;
 	AjSource *sources;
 
-	aj_rollup_delete_orphans();
+	delete_orphans();
 	sources = aj_sources(&n);
 	for (int i = 0; i < n; i++)
 		(void) aj_capture_check(sources[i].source);
 }
 
+static bool
+may_be_null(Oid table, const char *column)
+{
+	HeapTuple tuple = SearchSysCacheAttName(table, column);
+	bool may;
+
+	if (!HeapTupleIsValid(tuple))
+		return false;
+	may = !((Form_pg_attribute) GETSTRUCT(tuple))->attnotnull;
+	ReleaseSysCache(tuple);
+	return may;
+}
+
+/* Rows without a time would be a bucket that no live view has. */
+static void
+refuse_null_times(Oid table)
+{
+	List *tables = find_all_inheritors(table, NoLock, NULL);
+	int n;
+	AjSource *sources = aj_sources(&n);
+
+	for (int i = 0; i < n; i++)
+	{
+		if (!list_member_oid(tables, sources[i].source) ||
+			!may_be_null(sources[i].source, sources[i].time_column))
+			continue;
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST),
+			 errmsg("column \"%s\" of table \"%s\" must stay NOT NULL",
+					sources[i].time_column, get_rel_name(sources[i].source)),
+			 errdetail("It is the time by which rollups of the table go."),
+			 errhint("Drop the rollups first, with aggjobs_drop_rollup().")));
+	}
+}
+
+/* Of DDL that has just been done, refuse what live views can't follow. */
+static void
+refuse_what_was_done(const EventTriggerData *data)
+{
+	const AlterTableStmt *statement;
+	ListCell *cell;
+
+	if (!IsA(data->parsetree, AlterTableStmt))
+		return;
+	statement = (const AlterTableStmt *) data->parsetree;
+	foreach (cell, statement->cmds)
+	{
+		AlterTableType type = lfirst_node(AlterTableCmd, cell)->subtype;
+		Oid table;
+
+		/* A constraint may be what kept it from being NULL. */
+		if (type != AT_DropNotNull && type != AT_DropConstraint)
+			continue;
+		table = RangeVarGetRelid(statement->relation, NoLock, true);
+		if (table != InvalidOid)
+			refuse_null_times(table);
+		return;
+	}
+}
+
 /*
  * aggjobs_on_ddl
  *		Event trigger after DDL: check all sources.
+ *
+ * Errors: 2BP01 if the time column of one may be NULL from now on.
  */
 Datum
 aggjobs_on_ddl(PG_FUNCTION_ARGS)
@@ -232,7 +316,10 @@ aggjobs_on_ddl(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 				 errmsg("function must be called as an event trigger")));
 	if (aj_change_can_append())
+	{
+		refuse_what_was_done((EventTriggerData *) fcinfo->context);
 		check_all();
+	}
 	PG_RETURN_NULL();
 }
 

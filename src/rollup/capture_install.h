@@ -8,6 +8,7 @@
 #include "base/compat.h"
 #include "catalog/rollup.h"
 #include "nodes/bitmapset.h"
+#include "nodes/pg_list.h"
 
 /* Names of the triggers on a source, and on its partitions. */
 #define AJ_UPDATE_TRIGGER "aggjobs_capture_update"
@@ -27,6 +28,8 @@ extern char *aj_capture_check(Oid source);
 extern void aj_capture_mend(Oid source);
 
 /* capture_parts.c */
+extern List *aj_capture_parts(Oid source, const char *time_column,
+							  AjEpoch epoch, List **detaching);
 extern void aj_capture_sync_parts(Oid source, const char *time_column,
 								  AjEpoch epoch);
 

@@ -8,7 +8,11 @@
  * no row was written.  A partition whose bounds say nothing about the time
  * column stands for all time.
  *
- * State: the table.  Runs with the lock on the row of the source.
+ * A partition that is being detached concurrently counts as gone, as it does
+ * for the plans of the server, but for those of older snapshots and those that
+ * are kept.  aj_capture_parts() tells of it, for the live view's sake.
+ *
+ * State: the table.  What writes runs with the lock on the row of the source.
  *
  * Copyright (c) 2026, pg_aggjobs contributors
  *
@@ -19,6 +23,7 @@
  */
 #include "base/compat.h"
 
+#include "access/genam.h"
 #include "access/htup_details.h"
 #include "access/table.h"
 #include "catalog/change.h"
@@ -29,6 +34,7 @@
 #include "nodes/parsenodes.h"
 #include "rollup/capture_install.h"
 #include "utils/builtins.h"
+#include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 #include "utils/partcache.h"
 #include "utils/rel.h"
@@ -60,9 +66,14 @@ bound_of(Oid part)
 static bool
 is_ranged_by(Oid table, const char *time_column)
 {
-	Relation rel = table_open(table, AccessShareLock);
-	PartitionKey key = RelationGetPartitionKey(rel);
-	bool is = key != NULL && key->strategy == PARTITION_STRATEGY_RANGE &&
+	Relation rel = try_table_open(table, AccessShareLock);
+	PartitionKey key;
+	bool is;
+
+	if (rel == NULL)
+		return false;
+	key = RelationGetPartitionKey(rel);
+	is = key != NULL && key->strategy == PARTITION_STRATEGY_RANGE &&
 		key->partattrs[0] == get_attnum(table, time_column);
 
 	table_close(rel, AccessShareLock);
@@ -118,6 +129,64 @@ range_of(Oid source, Oid part, const char *time_column, AjEpoch epoch)
 	return range;
 }
 
+/*
+ * Add the partitions right below a table to "attached", and the ranges of
+ * those that are being detached to "detaching".
+ */
+static void
+children_of(Oid table, const char *time_column, AjEpoch epoch, List **attached,
+			List **detaching)
+{
+	Relation rel = table_open(InheritsRelationId, AccessShareLock);
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple tuple;
+
+	ScanKeyInit(&key, Anum_pg_inherits_inhparent, BTEqualStrategyNumber,
+				F_OIDEQ, ObjectIdGetDatum(table));
+	scan = systable_beginscan(rel, InheritsParentIndexId, true, NULL, 1, &key);
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		Form_pg_inherits form = (Form_pg_inherits) GETSTRUCT(tuple);
+		AjRange *range;
+
+		if (!form->inhdetachpending)
+		{
+			*attached = lappend_oid(*attached, form->inhrelid);
+			continue;
+		}
+		range = palloc(sizeof(AjRange));
+		*range = own_range(table, form->inhrelid, time_column, epoch);
+		*detaching = lappend(*detaching, range);
+	}
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+}
+
+/*
+ * aj_capture_parts
+ *		The partitions of a source at all levels, whatever the snapshot; and
+ *		the ranges (AjRange *) of those whose detachment has begun but not
+ *		ended.
+ */
+List *
+aj_capture_parts(Oid source, const char *time_column, AjEpoch epoch,
+				 List **detaching)
+{
+	List *attached = NIL;
+
+	*detaching = NIL;
+	children_of(source, time_column, epoch, &attached, detaching);
+	for (int i = 0; i < list_length(attached); i++)
+	{
+		Oid part = list_nth_oid(attached, i);
+
+		if (get_rel_relkind(part) == RELKIND_PARTITIONED_TABLE)
+			children_of(part, time_column, epoch, &attached, detaching);
+	}
+	return attached;
+}
+
 static bool
 is_known(const AjPart *parts, int n, Oid part)
 {
@@ -147,17 +216,18 @@ aj_capture_sync_parts(Oid source, const char *time_column, AjEpoch epoch)
 	int n;
 	AjPart *known;
 	List *now;
+	List *detaching;
 	ListCell *cell;
 
 	if (get_rel_relkind(source) != RELKIND_PARTITIONED_TABLE)
 		return;
 	known = aj_source_parts(source, false, &n);
-	now = find_all_inheritors(source, NoLock, NULL);
+	now = aj_capture_parts(source, time_column, epoch, &detaching);
 	foreach (cell, now)
 	{
 		AjPart part = {.part = lfirst_oid(cell)};
 
-		if (part.part == source || is_known(known, n, part.part))
+		if (is_known(known, n, part.part))
 			continue;
 		part.range = range_of(source, part.part, time_column, epoch);
 		aj_source_store_part(source, &part);

@@ -31,11 +31,11 @@
 #include "base/spi.h"
 #include "catalog/change.h"
 #include "catalog/pg_class.h"
-#include "catalog/pg_inherits.h"
 #include "catalog/source.h"
 #include "miscadmin.h"
 #include "rollup/batch.h"
 #include "rollup/capture.h"
+#include "rollup/capture_install.h"
 #include "rollup/live.h"
 #include "utils/lsyscache.h"
 
@@ -89,24 +89,29 @@ find_part(const AjPart *parts, int n, Oid part)
 	return NULL;
 }
 
-/* Partitions that came or went, or got a new file, since the snapshot. */
+/*
+ * Partitions that came or went, or got a new file, since the snapshot.  One
+ * that is being detached is read or not as the snapshot of the plan has it,
+ * which may be older than ours; so there, the plan had better compute.
+ */
 static void
-add_parts(Ranges *all, Oid source)
+add_parts(Ranges *all, const AjRollup *rollup)
 {
 	int n;
-	AjPart *parts = aj_source_parts(source, true, &n);
-	List *now = find_all_inheritors(source, NoLock, NULL);
+	AjPart *parts = aj_source_parts(rollup->source, true, &n);
+	List *detaching;
+	List *now = aj_capture_parts(rollup->source, rollup->time_column,
+								 rollup->bucket.epoch, &detaching);
 	ListCell *cell;
 	int same = 0;
 
+	foreach (cell, detaching)
+		add_range(all, *(AjRange *) lfirst(cell));
 	foreach (cell, now)
 	{
 		Oid part = lfirst_oid(cell);
-		const AjPart *known;
+		const AjPart *known = find_part(parts, n, part);
 
-		if (part == source)
-			continue;
-		known = find_part(parts, n, part);
 		if (known == NULL)
 			add_range(all, everything);
 		else if (known->file != aj_file_of(part))
@@ -122,14 +127,15 @@ add_parts(Ranges *all, Oid source)
 }
 
 static void
-add_what_no_snapshot_shows(Ranges *all, Oid source)
+add_what_no_snapshot_shows(Ranges *all, const AjRollup *rollup)
 {
+	Oid source = rollup->source;
 	int n;
 	AjRange *pending = aj_capture_pending(source, &n);
 
 	add_ranges(all, pending, n);
 	if (get_rel_relkind(source) == RELKIND_PARTITIONED_TABLE)
-		add_parts(all, source);
+		add_parts(all, rollup);
 	else if (aj_file_of(source) != aj_source_file_in_snapshot(source))
 		add_range(all, everything);
 }
@@ -218,7 +224,7 @@ aj_live_compute(const AjRollup *rollup)
 	dirty = aj_dirty_of(rollup, true, &n);
 	add_ranges(&all, dirty, n);
 	if (rollup->lookback == 0)
-		add_what_no_snapshot_shows(&all, rollup->source);
+		add_what_no_snapshot_shows(&all, rollup);
 	if (rollup->source_rollup != NULL)
 	{
 		AjRollup *child = aj_rollup_find_in_snapshot(rollup->source_rollup);

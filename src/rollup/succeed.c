@@ -479,7 +479,7 @@ aj_rollup_succeed(AjRollup *old, AjRollup *successor)
 		aj_rollup_comment(aj_rollup_find(old->name, false));
 	SetUserIdAndSecContext(saved_user, saved_context);
 	if (done)
-		aj_job_delete_of_rollup(passing);
+		aj_job_delete_of_rollup(passing, false);
 	CommandCounterIncrement();
 	return done;
 }

@@ -44,7 +44,6 @@ typedef struct Options
 	bool crash;
 	bool until_difference;
 	bool own_writes;
-	bool plain_detach; /* never CONCURRENTLY */
 	bool keep;
 	bool show;
 	const char *template;
@@ -285,6 +284,7 @@ extern void append_commit_loop(PQExpBuffer to, Session *session);
 
 /* parts.c */
 extern void parts_create(PQExpBuffer to, const World *world);
+extern void parts_finish(PQExpBuffer to);
 extern void parts_restore(PQExpBuffer to, const World *world);
 extern void part_operation(Session *session);
 

@@ -92,7 +92,6 @@ static const struct option long_options[] = {
 	{"crash", no_argument, NULL, 'c'},
 	{"until-difference", no_argument, NULL, 'u'},
 	{"own-writes", no_argument, NULL, 'y'},
-	{"plain-detach", no_argument, NULL, 'd'},
 	{"keep", no_argument, NULL, 'K'},
 	{"show", no_argument, NULL, 'S'},
 	{NULL, 0, NULL, 0},
@@ -101,12 +100,11 @@ static const struct option long_options[] = {
 static void
 usage(void)
 {
-	fprintf(
-		stderr,
-		"usage: history [--histories N] [--seconds N] [--ops N] [--seed S] "
-		"[--sessions K] [--workers W]\n"
-		"    [--gate on|off] [--crash] [--until-difference] "
-		"[--own-writes] [--plain-detach] [--keep] [--show] [--template DATABASE]\n");
+	fprintf(stderr,
+			"usage: history [--histories N] [--seconds N] [--ops N] [--seed S] "
+			"[--sessions K] [--workers W]\n"
+			"    [--gate on|off] [--crash] [--until-difference] "
+			"[--own-writes] [--keep] [--show] [--template DATABASE]\n");
 	exit(2);
 }
 
@@ -158,9 +156,6 @@ set_option(int which, const char *value)
 			break;
 		case 'y':
 			options.own_writes = true;
-			break;
-		case 'd':
-			options.plain_detach = true;
 			break;
 		case 'K':
 			options.keep = true;

@@ -92,9 +92,9 @@ parts_create(PQExpBuffer to, const World *world)
 		append_create(to, world, i);
 }
 
-/* Finish what was begun, and make anew what is not attached. */
+/* Detachments that were begun and not ended. */
 void
-parts_restore(PQExpBuffer to, const World *world)
+parts_finish(PQExpBuffer to)
 {
 	appendPQExpBufferStr(
 		to,
@@ -102,7 +102,16 @@ parts_restore(PQExpBuffer to, const World *world)
 		"SELECT inhrelid INTO part FROM pg_inherits WHERE "
 		"inhparent = 'src'::regclass AND inhdetachpending; "
 		"IF part IS NOT NULL THEN EXECUTE format("
-		"'ALTER TABLE src DETACH PARTITION %s FINALIZE', part); END IF; ");
+		"'ALTER TABLE src DETACH PARTITION %s FINALIZE', part); END IF; "
+		"END $$;");
+}
+
+/* Finish what was begun, and make anew what is not attached. */
+void
+parts_restore(PQExpBuffer to, const World *world)
+{
+	parts_finish(to);
+	appendPQExpBufferStr(to, "DO $$ BEGIN ");
 	for (int i = 0; i < world->nparts; i++)
 	{
 		appendPQExpBuffer(
@@ -237,7 +246,7 @@ part_operation(Session *session)
 	}
 	else
 	{
-		bool concurrently = chance(random, 50) && !options.plain_detach;
+		bool concurrently = chance(random, 50);
 
 		attached = false;
 		appendPQExpBuffer(session->sql,

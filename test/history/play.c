@@ -187,6 +187,20 @@ end_prepared_transactions(World *world)
 	destroyPQExpBuffer(end);
 }
 
+/* While a detachment is under way, what it concerns is never done with. */
+static void
+end_detachment(World *world)
+{
+	PQExpBuffer finish = createPQExpBuffer();
+	int record;
+
+	parts_finish(finish);
+	record = add_record(world, "end", finish->data);
+	run_plainly(world->control, finish->data);
+	end_record(world, record, "done");
+	destroyPQExpBuffer(finish);
+}
+
 /* A refresh may still meet autovacuum or the like: once more, then. */
 static void
 refresh_all(World *world)
@@ -220,6 +234,8 @@ finish(World *world)
 	end_prepared_transactions(world);
 	if (!world->failed)
 		check_at_the_end(world);
+	if (world->partitioned && !world->failed)
+		end_detachment(world);
 	if (!world->failed)
 		refresh_all(world);
 	world->refreshed = true;
@@ -290,13 +306,12 @@ report(World *world)
 		appendPQExpBuffer(text,
 						  "what is wrong:\n%s"
 						  "again: test/history/run --seed %" PRIu64
-						  " --histories 1 --ops %d --sessions %d%s%s%s%s\n",
+						  " --histories 1 --ops %d --sessions %d%s%s%s\n",
 						  world->failure->data, world->seed, options.operations,
 						  options.sessions,
 						  options.gate_off ? " --gate off" : "",
 						  options.crash ? " --crash" : "",
-						  options.own_writes ? " --own-writes" : "",
-						  options.plain_detach ? " --plain-detach" : "");
+						  options.own_writes ? " --own-writes" : "");
 	announce(text->data);
 	destroyPQExpBuffer(text);
 }
