@@ -391,37 +391,32 @@ aj_rollup_delete_orphans(int *n)
 	return names;
 }
 
-/* The state as it is now; that in *rollup may be older. */
-static void
-read_state(AjRollup *rollup)
-{
-	AjSpi spi;
-
-	aj_spi_open(&spi, AJ_RIGHTS_CATALOG);
-	if (aj_spi_run("SELECT st.horizon, st.frozen_before"
-				   " FROM aggjobs.rollup_state st WHERE st.rollup_name = $1",
-				   AJ_ARGS(aj_arg_text(rollup->name))) > 0)
-	{
-		rollup->horizon = aj_spi_time(0, 1, AJ_NO_TIME);
-		rollup->frozen_before = aj_spi_time(0, 2, AJ_NO_TIME);
-	}
-	aj_spi_close(&spi);
-}
-
 /*
  * aj_rollup_lock
  *		Keep other refreshes of a rollup, and retention of its source, waiting
- *		until the transaction ends; horizon and frozen line in *rollup are then
- *		those that count.  False if the rollup was dropped meanwhile.
+ *		until the transaction ends; *rollup is then as it is now: how far it
+ *		is, and what it is called, reads and is read by.  False if it was
+ *		dropped, or replaced by another, meanwhile.
  */
 bool
 aj_rollup_lock(AjRollup *rollup)
 {
+	MemoryContext saved;
+	AjRollup **found;
+	int n;
+
 	if (aj_catalog_run("SELECT FROM aggjobs.rollup r"
 					   " WHERE r.rollup_id = $1 FOR NO KEY UPDATE",
 					   AJ_ARGS(aj_arg_int8(rollup->rollup_id))) == 0)
 		return false;
-	read_state(rollup);
+	/* It may have to live longer than this transaction. */
+	saved = MemoryContextSwitchTo(GetMemoryChunkContext(rollup));
+	found = read_rollups(aj_spi_run, ROLLUP_COLUMNS " WHERE r.rollup_id = $1",
+						 aj_arg_int8(rollup->rollup_id), &n);
+	MemoryContextSwitchTo(saved);
+	if (n == 0)
+		return false;
+	*rollup = *found[0];
 	return true;
 }
 

@@ -190,6 +190,16 @@ is_open_bound(Node *node, Oid open_from)
 	return IsA(right, FuncExpr) && ((FuncExpr *) right)->funcid == open_from;
 }
 
+/* All conditions but the last. */
+static Node *
+without_last(List *conditions)
+{
+	List *rest = list_truncate(conditions, list_length(conditions) - 1);
+
+	return list_length(rest) == 1 ? linitial(rest)
+								  : (Node *) makeBoolExpr(AND_EXPR, rest, -1);
+}
+
 /*
  * aj_compute_query
  *		The query of a rollup over all time, after analysis; its columns are
@@ -206,10 +216,9 @@ aj_compute_query(const AjRollup *rollup)
 	/* The bound is all there is, or comes last. */
 	if (quals != NULL && is_open_bound(quals, open_from))
 		query->jointree->quals = NULL;
-	else if (quals != NULL && IsA(quals, BoolExpr) &&
-			 list_length(((BoolExpr *) quals)->args) == 2 &&
-			 is_open_bound(lsecond(((BoolExpr *) quals)->args), open_from))
-		query->jointree->quals = linitial(((BoolExpr *) quals)->args);
+	else if (quals != NULL && is_andclause(quals) &&
+			 is_open_bound(llast(((BoolExpr *) quals)->args), open_from))
+		query->jointree->quals = without_last(((BoolExpr *) quals)->args);
 	else
 		not_its_live_view(rollup);
 	foreach (cell, query->targetList)

@@ -97,6 +97,21 @@ check_rights(const AjRollup *rollup)
 	}
 }
 
+static void
+complain_of_loss(const AjRollup *rollup)
+{
+	if (aj_rollup_find(rollup->name, true) != NULL)
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+			 errmsg("rollup \"%s\" got another query while it was refreshed",
+					rollup->name),
+			 errhint("Refresh it again.")));
+	ereport(ERROR,
+			(errcode(ERRCODE_UNDEFINED_OBJECT),
+			 errmsg("rollup \"%s\" was dropped", rollup->name)));
+}
+
 /* Lock the rollup, then limit the wait for all other locks. */
 static int
 begin_piece(AjRollup *rollup)
@@ -104,9 +119,7 @@ begin_piece(AjRollup *rollup)
 	int level;
 
 	if (!aj_rollup_lock(rollup))
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_OBJECT),
-				 errmsg("rollup \"%s\" was dropped", rollup->name)));
+		complain_of_loss(rollup);
 	level = NewGUCNestLevel();
 	(void) set_config_option("lock_timeout", LOCK_LIMIT, PGC_USERSET,
 							 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);

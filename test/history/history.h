@@ -68,12 +68,13 @@ typedef struct Random
  */
 enum
 {
-	ERR_ANY = 1,		 /* locks, serialization, being cancelled */
-	ERR_ROWS = 2,		 /* duplicate keys, no partition for the row */
-	ERR_PARTS = 4,		 /* a partition is not, or no longer, as expected */
-	ERR_PREPARED = 8,	 /* somebody else ended the prepared transaction */
-	ERR_REFRESH = 16,	 /* somebody else refreshes */
-	ERR_TRANSACTION = 32 /* statements in a transaction that failed */
+	ERR_ANY = 1,		  /* locks, serialization, being cancelled */
+	ERR_ROWS = 2,		  /* duplicate keys, no partition for the row */
+	ERR_PARTS = 4,		  /* a partition is not, or no longer, as expected */
+	ERR_PREPARED = 8,	  /* somebody else ended the prepared transaction */
+	ERR_REFRESH = 16,	  /* somebody else refreshes */
+	ERR_TRANSACTION = 32, /* statements in a transaction that failed */
+	ERR_ALTER = 64		  /* somebody else alters, or has done it */
 };
 
 typedef struct Record
@@ -155,6 +156,7 @@ typedef struct Rollup
 	int multiple;		 /* of the world's width */
 	const char *columns; /* all of them, bucket first */
 	char *query;		 /* as the extension gets it */
+	char *variants[4];	 /* the same, said in other ways and with more */
 	char *raw;			 /* the same on raw rows only */
 	char *checks[2];	 /* queries that find differences */
 } Rollup;
@@ -255,6 +257,8 @@ extern void world_drop(World *world);
 extern void append_bucket(PQExpBuffer to, const World *world, int multiple,
 						  const char *column);
 extern void rollups_plan(World *world);
+extern void alter_some(Session *session);
+extern void rollups_give_up_altering(World *world);
 extern void rollups_create(World *world, PGconn *conn);
 extern void rollups_free(World *world);
 

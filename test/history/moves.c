@@ -319,9 +319,11 @@ static const struct
 	int weight;
 	void (*move)(Session *session);
 } moves[] = {
-	{36, change_rows},		{18, begin},		 {16, refresh_some},
-	{9, whole_transaction}, {6, commit_loop},	 {3, trouble},
-	{2, maintain},			{6, part_operation}, /* last: not in every world */
+	{36, change_rows},	 {18, begin},
+	{16, refresh_some},	 {9, whole_transaction},
+	{6, commit_loop},	 {3, trouble},
+	{2, maintain},		 {2, alter_some},
+	{6, part_operation}, /* last: not in every world */
 };
 
 static void

@@ -237,6 +237,8 @@ finish(World *world)
 	if (world->partitioned && !world->failed)
 		end_detachment(world);
 	if (!world->failed)
+		rollups_give_up_altering(world);
+	if (!world->failed)
 		refresh_all(world);
 	world->refreshed = true;
 	if (!world->failed)

@@ -8,9 +8,13 @@
  * and the same on nothing but raw rows, where what is a rollup in the first
  * is a subquery.
  *
+ * Rollups get other queries while all this goes on, with the same columns, and
+ * maybe one more that nobody looks at.
+ *
  * Two checks for each rollup, both in one snapshot: the live view equals the
  * raw answer; and so does the target in each bucket that is below the horizon
- * and not marked as stale or changed, in the rollup or in those below it.
+ * and not marked as stale or changed, in the rollup or in those below it.  The
+ * latter is asked only where the snapshot sees the table that there is now.
  *
  * Copyright (c) 2026, pg_aggjobs contributors
  *
@@ -87,9 +91,12 @@ append_bucket_range(PQExpBuffer to, const World *world, int multiple)
 	appendPQExpBufferStr(to, " AS ends");
 }
 
-/* A rollup's query over "source", which is a table or a subquery. */
+/*
+ * A rollup's query over "source", which is a table or a subquery.  A variant
+ * has one measure more (1) or a condition that all rows meet (2), or both.
+ */
 static char *
-query_text(const World *world, int i, const char *source)
+query_text(const World *world, int i, const char *source, int variant)
 {
 	const Rollup *rollup = &world->rollups[i];
 	PQExpBuffer text = createPQExpBuffer();
@@ -110,8 +117,17 @@ query_text(const World *world, int i, const char *source)
 							 "count(DISTINCT v) AS d");
 	else
 		appendPQExpBufferStr(text, "sum(n) AS n, sum(s) AS s, max(hi) AS hi");
-	appendPQExpBuffer(text, " FROM %s%s GROUP BY %s", source,
-					  i == 3 ? " WHERE v > 0" : "", keyed ? "1, 2" : "1");
+	if (variant & 1)
+		appendPQExpBuffer(text, ", max(%s) AS extra",
+						  rollup->child < 0 ? "v" : "n");
+	appendPQExpBuffer(text, " FROM %s", source);
+	if (i == 3)
+		appendPQExpBufferStr(text, " WHERE v > 0");
+	if (variant & 2)
+		appendPQExpBuffer(text, " %s ((%s > 5) IS NOT NULL OR true)",
+						  i == 3 ? "AND" : "WHERE",
+						  rollup->child < 0 ? "v" : "n");
+	appendPQExpBuffer(text, " GROUP BY %s", keyed ? "1, 2" : "1");
 	result = strdup(text->data);
 	destroyPQExpBuffer(text);
 	return result;
@@ -161,7 +177,9 @@ append_target_check(PQExpBuffer to, const World *world, int i)
 	appendPQExpBuffer(
 		to,
 		"WITH horizon AS MATERIALIZED ("
-		"SELECT min(coalesce(horizon, '-infinity')) AS h FROM aggjobs.rollup "
+		"SELECT min(CASE WHEN target = to_regclass(rollup_name) "
+		"THEN coalesce(horizon, '-infinity') ELSE '-infinity' END) AS h "
+		"FROM aggjobs.rollup "
 		"LEFT JOIN aggjobs.rollup_state USING (rollup_name) "
 		"WHERE rollup_name IN (%s)), "
 		"dirty AS MATERIALIZED ("
@@ -204,16 +222,20 @@ add_rollup(World *world, const char *name, int child, int multiple,
 	rollup->columns = columns;
 	if (child < 0)
 	{
-		rollup->query = query_text(world, i, "src");
-		rollup->raw = query_text(world, i, "src");
+		rollup->query = query_text(world, i, "src", 0);
+		rollup->raw = query_text(world, i, "src", 0);
 	}
 	else
 	{
-		rollup->query = query_text(world, i, world->rollups[child].name);
+		rollup->query = query_text(world, i, world->rollups[child].name, 0);
 		appendPQExpBuffer(text, "(%s) AS %s", world->rollups[child].raw,
 						  world->rollups[child].name);
-		rollup->raw = query_text(world, i, text->data);
+		rollup->raw = query_text(world, i, text->data, 0);
 	}
+	for (int v = 0; v < lengthof(rollup->variants); v++)
+		rollup->variants[v] =
+			query_text(world, i, child < 0 ? "src" : world->rollups[child].name,
+					   v);
 	resetPQExpBuffer(text);
 	append_live_check(text, rollup);
 	rollup->checks[0] = strdup(text->data);
@@ -252,6 +274,43 @@ rollups_create(World *world, PGconn *conn)
 	destroyPQExpBuffer(sql);
 }
 
+/*
+ * Give a rollup another query, whose columns that are looked at are the same,
+ * or compute the one that it was given.  The background keeps out of it.
+ */
+void
+alter_some(Session *session)
+{
+	static const int drawn[] = {0, 0, 1, 2, 3};
+	Random *random = &session->random;
+	const Rollup *rollup =
+		&session->world->rollups[drawn[below(random, lengthof(drawn))]];
+
+	if (chance(random, 40))
+		appendPQExpBuffer(
+			session->sql,
+			"SELECT part, change FROM aggjobs_alter_rollup('%s', $q$%s$q$); "
+			"SELECT aggjobs_drop_job(job_name) FROM aggjobs.job "
+			"WHERE job_name = '%s_next'",
+			rollup->name,
+			rollup->variants[below(random, lengthof(rollup->variants))],
+			rollup->name);
+	else
+		appendPQExpBuffer(session->sql, "CALL aggjobs_refresh('%s_next')",
+						  rollup->name);
+	session->on_done = NULL;
+	session_send(session, ERR_REFRESH | ERR_ALTER);
+}
+
+/* What is not complete at the end goes. */
+void
+rollups_give_up_altering(World *world)
+{
+	run_plainly(world->control,
+				"SELECT aggjobs_drop_rollup(rollup_name) FROM aggjobs.rollup "
+				"WHERE replaces IS NOT NULL");
+}
+
 void
 rollups_free(World *world)
 {
@@ -259,6 +318,8 @@ rollups_free(World *world)
 	{
 		Rollup *rollup = &world->rollups[i];
 
+		for (int v = 0; v < lengthof(rollup->variants); v++)
+			free(rollup->variants[v]);
 		free(rollup->query);
 		free(rollup->raw);
 		free(rollup->checks[0]);

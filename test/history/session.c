@@ -47,6 +47,11 @@ static const struct
 	{"42704", ERR_PREPARED},	/* ended by somebody else */
 	{"55000", ERR_PREPARED},	/* being ended by somebody else */
 	{"55006", ERR_REFRESH},
+	{"42704", ERR_ALTER}, /* is complete, or given up */
+	{"42710", ERR_ALTER}, /* begun by somebody else */
+	{"42P07", ERR_ALTER},
+	{"23505", ERR_ALTER},
+	{"2BP01", ERR_ALTER}, /* read by somebody */
 };
 
 /* Settings under which a session works. */

@@ -124,6 +124,14 @@ SELECT differences('hourly_live', query('some')) AS hourly,
 CALL aggjobs_refresh('monthly');
 SELECT (SELECT sum(n) FROM monthly) = (SELECT count(*) FROM events WHERE kind <> 'k1' AND at < date_trunc('month', now(), 'UTC')) AS monthly;
 
+-- Conditions may be many, and are compared as such.
+BEGIN;
+SELECT part, change FROM aggjobs_alter_rollup('hourly', $$SELECT date_trunc('hour', at, 'UTC') AS hour, usr, count(*) AS n FROM events WHERE kind <> 'k1' AND usr > 1 AND amount > 5 GROUP BY 1, 2$$);
+CALL aggjobs_refresh('hourly_next');
+SELECT part, change, before, after FROM aggjobs_alter_rollup('hourly', $$SELECT date_trunc('hour', at, 'UTC') AS hour, usr, count(*) AS n FROM events WHERE kind <> 'k1' AND usr > 1 AND amount > 5 GROUP BY 1, 2$$);
+SELECT part, change, before, after FROM aggjobs_alter_rollup('hourly', query('some'));
+ROLLBACK;
+
 -- Another key.
 BEGIN;
 SELECT * FROM aggjobs_alter_rollup('hourly', query('by kind'));
