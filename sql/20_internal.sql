@@ -57,6 +57,11 @@ LANGUAGE c STABLE PARALLEL RESTRICTED COST 10 AS 'MODULE_PATHNAME', 'aggjobs_ope
 COMMENT ON FUNCTION aggjobs.open_from(regclass, anyelement) IS
 	'for live views: time from which on nothing is read from the target of a rollup, in the type of the sample';
 
+CREATE FUNCTION aggjobs.open_beyond(target regclass, sample anyelement) RETURNS anyelement
+LANGUAGE c STABLE PARALLEL RESTRICTED COST 10 AS 'MODULE_PATHNAME', 'aggjobs_open_beyond';
+COMMENT ON FUNCTION aggjobs.open_beyond(regclass, anyelement) IS
+	'for live views: time from which on raw rows are read in one go, not bucket by bucket, in the type of the sample';
+
 CREATE FUNCTION aggjobs.is_clean(target regclass, bucket anyelement) RETURNS boolean
 LANGUAGE c STABLE PARALLEL RESTRICTED COST 1 SUPPORT aggjobs.is_clean_support
 AS 'MODULE_PATHNAME', 'aggjobs_is_clean';
@@ -69,7 +74,7 @@ RETURNS SETOF record
 LANGUAGE c STABLE PARALLEL RESTRICTED COST 10 ROWS 10 SUPPORT aggjobs.dirty_buckets_support
 AS 'MODULE_PATHNAME', 'aggjobs_dirty_buckets';
 COMMENT ON FUNCTION aggjobs.dirty_buckets(regclass, anyelement) IS
-	'for live views: start, end and name of each bucket that is computed from raw rows though it has ended, in the type of the sample';
+	'for live views: start, end and name of each bucket that is computed from raw rows by itself: it has ended and changed since, or is open, in the type of the sample';
 
 -- ----------------------------------------------------------------- refresh
 

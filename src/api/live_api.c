@@ -1,7 +1,8 @@
 /*-------------------------------------------------------------------------
  *
  * live_api.c
- *	  The functions that live views call: open_from, is_clean, dirty_buckets.
+ *	  The functions that live views call: open_from, open_beyond, is_clean,
+ *	  dirty_buckets.
  *
  * All calls of one query answer from one picture of a rollup.  The latest is
  * kept for the next query, until the backend looks at the rollup in another
@@ -37,6 +38,7 @@
 #include "utils/tuplestore.h"
 
 PG_FUNCTION_INFO_V1(aggjobs_open_from);
+PG_FUNCTION_INFO_V1(aggjobs_open_beyond);
 PG_FUNCTION_INFO_V1(aggjobs_is_clean);
 PG_FUNCTION_INFO_V1(aggjobs_dirty_buckets);
 PG_FUNCTION_INFO_V1(aggjobs_is_clean_support);
@@ -66,6 +68,7 @@ typedef struct Picture
 	uint64 generation; /* of what no snapshot shows, before we looked */
 	AjRollup *rollup;
 	AjLive *live;
+	TimestampTz open_beyond; /* open buckets before it are read one by one */
 } Picture;
 
 /* The picture that a query goes by, from its first call to its end. */
@@ -172,6 +175,7 @@ look(Oid target)
 													 : get_rel_name(target)),
 				 errhint("Drop its live view.")));
 	picture->live = aj_live_compute(picture->rollup);
+	picture->open_beyond = aj_live_open_beyond(picture->rollup, picture->live);
 	MemoryContextSwitchTo(saved);
 	MemoryContextSetParent(context, CacheMemoryContext);
 	return picture;
@@ -312,6 +316,23 @@ aggjobs_open_from(PG_FUNCTION_ARGS)
 	return time_datum(picture, picture->live->open_from);
 }
 
+/*
+ * aggjobs_open_beyond
+ *		(rollup text, sample anyelement) -> the time from which on raw rows are
+ *		read in one go, in the type of the sample.
+ */
+Datum
+aggjobs_open_beyond(PG_FUNCTION_ARGS)
+{
+	Picture *picture;
+
+	if (PG_ARGISNULL(0))
+		PG_RETURN_NULL();
+	picture = picture_for_call(fcinfo);
+	check_type(fcinfo, picture);
+	return time_datum(picture, picture->open_beyond);
+}
+
 static bool
 is_dirty(const AjLive *live, TimestampTz instant)
 {
@@ -381,13 +402,14 @@ put_buckets(const Picture *picture, AjRange range, ReturnSetInfo *result)
 /*
  * aggjobs_dirty_buckets
  *		(target regclass, sample anyelement) -> start, end and name of each bucket
- *		below open_from that is not clean, in the type of the sample.
+ *		below open_beyond that is not clean, in the type of the sample.
  */
 Datum
 aggjobs_dirty_buckets(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
 	Picture *picture;
+	AjRange open;
 
 	InitMaterializedSRF(fcinfo, 0);
 	if (PG_ARGISNULL(0))
@@ -396,6 +418,9 @@ aggjobs_dirty_buckets(PG_FUNCTION_ARGS)
 	check_type(fcinfo, picture);
 	for (int i = 0; i < picture->live->ndirty; i++)
 		put_buckets(picture, picture->live->dirty[i], result);
+	open.from = picture->live->open_from;
+	open.to = picture->open_beyond;
+	put_buckets(picture, open, result);
 	PG_RETURN_NULL();
 }
 
@@ -410,7 +435,19 @@ aggjobs_is_clean_support(PG_FUNCTION_ARGS)
 	PG_RETURN_POINTER(request);
 }
 
-/* How many buckets are dirty right now, if the planner has a snapshot. */
+/* How many buckets are read one by one. */
+static double
+count_buckets(const Picture *picture)
+{
+	double n = (double) picture->live->nbuckets;
+	TimestampTz at = picture->live->open_from;
+
+	for (; at < picture->open_beyond; n++)
+		at = aj_bucket_end(&picture->rollup->bucket, at);
+	return n;
+}
+
+/* How many these are right now, if the planner has a snapshot. */
 static double
 estimated_buckets(Node *call)
 {
@@ -422,9 +459,8 @@ estimated_buckets(Node *call)
 	if (!IsA(target, Const) || castNode(Const, target)->constisnull)
 		return 1;
 	return Max(1.0,
-			   (double) current_picture(
-				   DatumGetObjectId(castNode(Const, target)->constvalue))
-				   ->live->nbuckets);
+			   count_buckets(current_picture(
+				   DatumGetObjectId(castNode(Const, target)->constvalue))));
 }
 
 Datum

@@ -34,6 +34,7 @@
 #include "executor/tstoreReceiver.h"
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
+#include "portability/instr_time.h"
 #include "utils/guc.h"
 #include "utils/hsearch.h"
 #include "utils/lsyscache.h"
@@ -267,29 +268,34 @@ aj_spi_run_command(const char *sql)
 	return SPI_processed;
 }
 
-/*
- * aj_spi_query_store
- *		Run a query whose text is made at run time, in the active snapshot and
- *		with a parallel plan where the server finds one good; returns its rows
- *		as a tuplestore in the memory context "context", and what they are.
- */
-Tuplestorestate *
-aj_spi_query_store(const char *sql, MemoryContext context, TupleDesc *desc)
+/* A query whose text is made at run time, parallel where that is found good. */
+static SPIPlanPtr
+prepare_query(const char *sql)
 {
-	MemoryContext saved;
 	SPIPlanPtr plan = SPI_prepare_cursor(sql, 0, NULL, CURSOR_OPT_PARALLEL_OK);
-	SPIExecuteOptions options = {0};
-	Tuplestorestate *store;
-	CachedPlanSource *source;
 
 	if (plan == NULL)
 		elog(ERROR, "could not prepare query: %s",
 			 SPI_result_code_string(SPI_result));
-	source = linitial(SPI_plan_get_plan_sources(plan));
-	saved = MemoryContextSwitchTo(context);
-	*desc = CreateTupleDescCopy(source->resultDesc);
-	store = tuplestore_begin_heap(false, false, work_mem);
+	return plan;
+}
+
+static TupleDesc
+rows_of_query(SPIPlanPtr plan, MemoryContext context)
+{
+	CachedPlanSource *source = linitial(SPI_plan_get_plan_sources(plan));
+	MemoryContext saved = MemoryContextSwitchTo(context);
+	TupleDesc desc = CreateTupleDescCopy(source->resultDesc);
+
 	MemoryContextSwitchTo(saved);
+	return desc;
+}
+
+/* Add the rows of a query to a tuplestore, and drop its plan. */
+static void
+execute_into(SPIPlanPtr plan, Tuplestorestate *store, MemoryContext context)
+{
+	SPIExecuteOptions options = {0};
 
 	options.read_only = true;
 	options.dest = CreateDestReceiver(DestTuplestore);
@@ -299,7 +305,60 @@ aj_spi_query_store(const char *sql, MemoryContext context, TupleDesc *desc)
 		elog(ERROR, "could not execute query");
 	options.dest->rDestroy(options.dest);
 	(void) SPI_freeplan(plan);
+}
+
+/*
+ * aj_spi_query_store
+ *		Run a query whose text is made at run time, in the active snapshot and
+ *		with a parallel plan where the server finds one good; returns its rows
+ *		as a tuplestore in the memory context "context", and what they are.
+ */
+Tuplestorestate *
+aj_spi_query_store(const char *sql, MemoryContext context, TupleDesc *desc)
+{
+	SPIPlanPtr plan = prepare_query(sql);
+	MemoryContext saved = MemoryContextSwitchTo(context);
+	Tuplestorestate *store = tuplestore_begin_heap(false, false, work_mem);
+
+	MemoryContextSwitchTo(saved);
+	*desc = rows_of_query(plan, context);
+	execute_into(plan, store, context);
 	return store;
+}
+
+static double
+seconds_since(instr_time start)
+{
+	instr_time now;
+
+	INSTR_TIME_SET_CURRENT(now);
+	INSTR_TIME_SUBTRACT(now, start);
+	return INSTR_TIME_GET_DOUBLE(now);
+}
+
+/*
+ * aj_spi_query_append
+ *		The same, but the rows are added to a tuplestore in "context".  What
+ *		they are is put into *desc, if that is NULL.  Returns how long it took.
+ */
+AjSpent
+aj_spi_query_append(const char *sql, Tuplestorestate *store,
+					MemoryContext context, TupleDesc *desc)
+{
+	AjSpent spent;
+	instr_time start;
+	SPIPlanPtr plan;
+
+	INSTR_TIME_SET_CURRENT(start);
+	plan = prepare_query(sql);
+	/* Without parameters, this is the plan that is going to be executed. */
+	ReleaseCachedPlan(SPI_plan_get_cached_plan(plan), NULL);
+	spent.planning = seconds_since(start);
+	if (*desc == NULL)
+		*desc = rows_of_query(plan, context);
+	execute_into(plan, store, context);
+	spent.execution = seconds_since(start) - spent.planning;
+	return spent;
 }
 
 /*

@@ -37,6 +37,13 @@ typedef struct AjSpi
 	int guc_level;
 } AjSpi;
 
+/* Seconds that a query took. */
+typedef struct AjSpent
+{
+	double planning;
+	double execution;
+} AjSpent;
+
 #define AJ_NO_ARGS 0, NULL
 #define AJ_ARGS(...)                                    \
 	(int) lengthof(((AjArg[]){__VA_ARGS__})), (AjArg[]) \
@@ -55,6 +62,8 @@ extern uint64 aj_spi_run_command(const char *sql);
 extern Tuplestorestate *aj_spi_query_store(const char *sql,
 										   MemoryContext context,
 										   TupleDesc *desc);
+extern AjSpent aj_spi_query_append(const char *sql, Tuplestorestate *store,
+								   MemoryContext context, TupleDesc *desc);
 extern void aj_spi_offer_store(const char *name, Tuplestorestate *store,
 							   TupleDesc desc);
 extern uint64 aj_catalog_run(const char *sql, int nargs, const AjArg *args);

@@ -3,11 +3,12 @@
  * apply.c
  *	  Computes a range of a rollup and makes the target say the same.
  *
- * The query is run once.  Where the target has no row in the range, the
- * result is inserted as it is, in the order of the key.  Else both are read
- * in that order and merged: rows that vanished are deleted, new ones
- * inserted, and only rows that differ are updated.  So a refresh writes as
- * much as has changed, and no more.
+ * The query is run bucket by bucket, or over several at once where that costs
+ * less, so that its rows come in the order of the key.  Where the target has
+ * no row in the range, they are inserted as they are.  Else both are read in
+ * that order and merged: rows that vanished are deleted, new ones inserted,
+ * and only rows that differ are updated.  So a refresh writes as much as has
+ * changed, and no more.
  *
  * Keys are compared as the server orders them, NULLs equal; measures by their
  * image, so that 1.0 becomes 1.00 if that is what the query says now.
@@ -69,16 +70,62 @@ bucket_of(const AjRollup *rollup, const char *prefix)
 	return psprintf("%s.%s", prefix, quote_identifier(rollup->bucket_column));
 }
 
-static void
-compute(Merge *merge, AjRange range, bool wanted_only)
+/* Where so many buckets end, or the range does. */
+static TimestampTz
+end_of_buckets(const AjRollup *rollup, AjRange range, int64 buckets)
 {
+	TimestampTz at = range.from;
+
+	if (TIMESTAMP_IS_NOBEGIN(range.from) || TIMESTAMP_IS_NOEND(range.to))
+		return range.to;
+	for (int64 i = 0; i < buckets && at < range.to; i++)
+		at = aj_bucket_end(&rollup->bucket, at);
+	return Min(at, range.to);
+}
+
+static AjSpent
+compute_part(Merge *merge, AjRange part, bool wanted_only)
+{
+	const AjRollup *rollup = merge->rollup;
+	bool one_bucket = !TIMESTAMP_IS_NOBEGIN(part.from) &&
+		part.to <= aj_bucket_end(&rollup->bucket, part.from);
+	AjSpent spent;
 	AjSpi spi;
 
 	aj_spi_open(&spi, AJ_RIGHTS_CALLER);
-	merge->computed =
-		aj_spi_query_store(aj_compute_text(merge->rollup, range, wanted_only),
-						   merge->context, &merge->desc);
+	spent = aj_spi_query_append(
+		one_bucket ? aj_compute_bucket_text(rollup, part, wanted_only)
+				   : aj_compute_text(rollup, part, wanted_only),
+		merge->computed, merge->context, &merge->desc);
 	aj_spi_close(&spi);
+	return spent;
+}
+
+/*
+ * One bucket is computed for less than many at once, as long as planning the
+ * query does not cost more than is gained.
+ */
+static void
+compute(Merge *merge, AjRange range, bool wanted_only)
+{
+	AjRange part = {range.from, range.from};
+	int64 buckets = 1;
+
+	merge->computed = tuplestore_begin_heap(false, false, work_mem);
+	do
+	{
+		AjRange rest = {part.to, range.to};
+		AjSpent spent;
+
+		CHECK_FOR_INTERRUPTS();
+		part.from = rest.from;
+		part.to = end_of_buckets(merge->rollup, rest, buckets);
+		spent = compute_part(merge, part, wanted_only);
+		if (spent.execution > (double) buckets * spent.planning)
+			buckets = 1;
+		else
+			buckets *= 2;
+	} while (part.to < range.to);
 	merge->ncolumns = merge->desc->natts;
 }
 

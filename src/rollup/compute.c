@@ -3,9 +3,9 @@
  * compute.c
  *	  The text of a rollup's query over a range of time.
  *
- * The last branch of the live view is the query over what is open:
+ * The last branch of the live view is the query over all from some time on:
  *
- *		SELECT ... WHERE (...) AND t >= aggjobs.open_from(target, ...) GROUP BY ...
+ *		SELECT ... WHERE (...) AND t >= aggjobs.open_beyond(target, ...) GROUP BY ...
  *
  * It is the truth about the rollup: the server keeps it in step when tables
  * or columns are renamed.  Here that comparison is replaced by one with the
@@ -68,10 +68,10 @@ our_function(const char *name)
 	return found;
 }
 
-/* What replaces the comparison with open_from(). */
+/* What replaces the comparison with open_beyond(). */
 typedef struct Bounds
 {
-	Oid open_from;
+	Oid open_beyond;
 	const AjBucket *bucket;
 	AjRange range;
 	bool found;
@@ -115,7 +115,7 @@ within_bounds(const Bounds *bounds, Oid at_or_after, Node *time)
 }
 
 static Node *
-replace_open_from(Node *node, Bounds *bounds)
+replace_open_beyond(Node *node, Bounds *bounds)
 {
 	if (node == NULL)
 		return NULL;
@@ -125,13 +125,13 @@ replace_open_from(Node *node, Bounds *bounds)
 		Node *right = lsecond(op->args);
 
 		if (IsA(right, FuncExpr) &&
-			((FuncExpr *) right)->funcid == bounds->open_from)
+			((FuncExpr *) right)->funcid == bounds->open_beyond)
 		{
 			bounds->found = true;
 			return within_bounds(bounds, op->opno, linitial(op->args));
 		}
 	}
-	return expression_tree_mutator(node, replace_open_from, bounds);
+	return expression_tree_mutator(node, replace_open_beyond, bounds);
 }
 
 static void not_its_live_view(const AjRollup *rollup) pg_attribute_noreturn();
@@ -170,24 +170,26 @@ static Query *
 query_within(const AjRollup *rollup, AjRange range)
 {
 	Query *query = open_branch(rollup);
-	Bounds bounds = {our_function("open_from"), &rollup->bucket, range, false};
+	Bounds bounds = {our_function("open_beyond"), &rollup->bucket, range,
+					 false};
 
-	query->jointree->quals = replace_open_from(query->jointree->quals, &bounds);
+	query->jointree->quals =
+		replace_open_beyond(query->jointree->quals, &bounds);
 	if (!bounds.found)
 		not_its_live_view(rollup);
 	return query;
 }
 
-/* Is this the comparison with open_from()? */
+/* Is this the comparison with open_beyond()? */
 static bool
-is_open_bound(Node *node, Oid open_from)
+is_open_bound(Node *node, Oid open_beyond)
 {
 	Node *right;
 
 	if (!IsA(node, OpExpr) || list_length(((OpExpr *) node)->args) != 2)
 		return false;
 	right = lsecond(((OpExpr *) node)->args);
-	return IsA(right, FuncExpr) && ((FuncExpr *) right)->funcid == open_from;
+	return IsA(right, FuncExpr) && ((FuncExpr *) right)->funcid == open_beyond;
 }
 
 /* All conditions but the last. */
@@ -210,14 +212,14 @@ aj_compute_query(const AjRollup *rollup)
 {
 	Query *query = open_branch(rollup);
 	Node *quals = query->jointree->quals;
-	Oid open_from = our_function("open_from");
+	Oid open_beyond = our_function("open_beyond");
 	ListCell *cell;
 
 	/* The bound is all there is, or comes last. */
-	if (quals != NULL && is_open_bound(quals, open_from))
+	if (quals != NULL && is_open_bound(quals, open_beyond))
 		query->jointree->quals = NULL;
 	else if (quals != NULL && is_andclause(quals) &&
-			 is_open_bound(llast(((BoolExpr *) quals)->args), open_from))
+			 is_open_bound(llast(((BoolExpr *) quals)->args), open_beyond))
 		query->jointree->quals = without_last(((BoolExpr *) quals)->args);
 	else
 		not_its_live_view(rollup);
@@ -275,6 +277,38 @@ wanted_qual(const AjRollup *rollup, const Query *query)
 								 InvalidOid, InvalidOid, COERCE_EXPLICIT_CALL);
 }
 
+/* The columns of the rollup's key, but for the bucket. */
+static char *
+keys_order(const AjRollup *rollup, const char *prefix)
+{
+	StringInfoData text;
+
+	initStringInfo(&text);
+	for (int i = 0; i < rollup->nkeys; i++)
+		appendStringInfo(&text, "%s%s.%s", i > 0 ? ", " : "", prefix,
+						 quote_identifier(rollup->keys[i]));
+	return text.data;
+}
+
+/* "query" as text, with the names of the target's columns. */
+static char *
+ordered_text(const AjRollup *rollup, Query *query, const char *order)
+{
+	int ncolumns = list_length(query->targetList);
+	StringInfoData text;
+
+	initStringInfo(&text);
+	appendStringInfo(&text, "SELECT * FROM (%s) q (",
+					 pg_get_querydef(query, false));
+	for (int i = 1; i <= ncolumns; i++)
+		appendStringInfo(&text, "%s%s", i > 1 ? ", " : "",
+						 quote_identifier(
+							 get_attname(rollup->live, (AttrNumber) i, false)));
+	appendStringInfo(&text, ")%s%s", order[0] == '\0' ? "" : " ORDER BY ",
+					 order);
+	return text.data;
+}
+
 /*
  * aj_compute_text
  *		The query over the rows in a range of time, in the order of the
@@ -288,20 +322,55 @@ char *
 aj_compute_text(const AjRollup *rollup, AjRange range, bool wanted_only)
 {
 	Query *query = query_within(rollup, range);
-	int ncolumns = list_length(query->targetList);
-	StringInfoData text;
 
 	if (wanted_only)
 		add_qual(query, wanted_qual(rollup, query));
-	initStringInfo(&text);
-	appendStringInfo(&text, "SELECT * FROM (%s) q (",
-					 pg_get_querydef(query, false));
-	for (int i = 1; i <= ncolumns; i++)
-		appendStringInfo(&text, "%s%s", i > 1 ? ", " : "",
-						 quote_identifier(
-							 get_attname(rollup->live, (AttrNumber) i, false)));
-	appendStringInfo(&text, ") ORDER BY %s", aj_compute_order(rollup, "q"));
-	return text.data;
+	return ordered_text(rollup, query, aj_compute_order(rollup, "q"));
+}
+
+/* What replaces the expression of the bucket. */
+typedef struct BucketName
+{
+	Node *expression;
+	Const *name;
+} BucketName;
+
+static Node *
+replace_bucket(Node *node, BucketName *bucket)
+{
+	if (node == NULL)
+		return NULL;
+	if (equal(node, bucket->expression))
+		return (Node *) copyObject(bucket->name);
+	return expression_tree_mutator(node, replace_bucket, bucket);
+}
+
+/*
+ * aj_compute_bucket_text
+ *		The same over a range that lies within one bucket.
+ *
+ * The bucket is written as a constant instead of the expression for it, which
+ * has one value in all that range: so it need not be computed for each row,
+ * and rows are sorted by the keys only.
+ */
+char *
+aj_compute_bucket_text(const AjRollup *rollup, AjRange range, bool wanted_only)
+{
+	Query *query = query_within(rollup, range);
+	Bounds bounds = {.bucket = &rollup->bucket};
+	BucketName bucket;
+
+	if (rollup->bucket_type != rollup->bucket.time_type)
+		return aj_compute_text(rollup, range, wanted_only);
+	bucket.expression = copyObject(
+		(Node *) entry_of(rollup, query, rollup->bucket_column)->expr);
+	bucket.name =
+		time_const(&bounds, aj_bucket_name(&rollup->bucket, range.from));
+	query->targetList =
+		castNode(List, replace_bucket((Node *) query->targetList, &bucket));
+	if (wanted_only)
+		add_qual(query, wanted_qual(rollup, query));
+	return ordered_text(rollup, query, keys_order(rollup, "q"));
 }
 
 static Index

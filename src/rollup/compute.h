@@ -21,6 +21,8 @@ typedef struct AjApplied
 extern Query *aj_compute_query(const AjRollup *rollup);
 extern char *aj_compute_text(const AjRollup *rollup, AjRange range,
 							 bool wanted_only);
+extern char *aj_compute_bucket_text(const AjRollup *rollup, AjRange range,
+									bool wanted_only);
 extern char *aj_compute_keys_text(const AjRollup *rollup, AjRange range,
 								  Oid part, Datum tids, Datum xids);
 extern char *aj_compute_columns(const AjRollup *rollup, const char *prefix);

@@ -28,6 +28,7 @@
  */
 #include "base/compat.h"
 
+#include "base/clock.h"
 #include "base/spi.h"
 #include "catalog/change.h"
 #include "catalog/pg_class.h"
@@ -40,6 +41,7 @@
 #include "utils/lsyscache.h"
 
 #define MAX_BUCKETS 10000
+#define MAX_OPEN 60
 #define MAX_SCANS 4 /* of a source that can't be read by time */
 
 /* Ranges as they are collected. */
@@ -248,4 +250,29 @@ aj_live_compute(const AjRollup *rollup)
 	live->ndirty = all.n;
 	keep_few(live, rollup);
 	return live;
+}
+
+/*
+ * aj_live_open_beyond
+ *		Up to where open buckets are read one by one: the end of the present
+ *		one.  What lies beyond, or all that is open if it has no beginning, is
+ *		many buckets, or can't be read by time, is read in one go.
+ *
+ * Where that is makes no difference to the answer, only to the cost: a reader
+ * of old buckets need not look at the present one, nor compute the bucket of
+ * each of its rows.
+ */
+TimestampTz
+aj_live_open_beyond(const AjRollup *rollup, const AjLive *live)
+{
+	AjRange open = {live->open_from, live->open_from};
+
+	if (TIMESTAMP_NOT_FINITE(open.from))
+		return open.from;
+	open.to = aj_bucket_end(&rollup->bucket, Max(aj_now(), open.from));
+	if (TIMESTAMP_IS_NOEND(open.to) ||
+		count_buckets(rollup, open, MAX_OPEN) > MAX_OPEN ||
+		!aj_batch_reads_by_time(rollup))
+		return open.from;
+	return open.to;
 }

@@ -17,5 +17,7 @@ typedef struct AjLive
 } AjLive;
 
 extern AjLive *aj_live_compute(const AjRollup *rollup);
+extern TimestampTz aj_live_open_beyond(const AjRollup *rollup,
+									   const AjLive *live);
 
 #endif /* AJ_ROLLUP_LIVE_H */

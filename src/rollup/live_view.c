@@ -6,8 +6,8 @@
  * It is the union of three branches, in this order:
  *
  *		the target's rows of clean buckets;
- *		the query over the source, for each dirty bucket;
- *		the query over the source, from where buckets are open.
+ *		the query over the source, for each dirty bucket and each that is open;
+ *		the query over the source, for all that lies beyond these.
  *
  * The last is where refreshes find the query (compute.c).  The branches are
  * made from the parse tree of the user's query, never by pasting its text;
@@ -137,7 +137,81 @@ unused_name(const AjDefinition *definition, const char *base)
 	return name;
 }
 
-/* SELECT ... FROM the dirty buckets, LATERAL the query within each */
+/* A name of ours, "table.column", as a raw expression. */
+static Node *
+our_column(const char *table, const char *column)
+{
+	SelectStmt *frame = parse_frame(psprintf("SELECT %s.%s", table, column));
+
+	return linitial_node(ResTarget, frame->targetList)->val;
+}
+
+static bool
+mentions(Node *node, void *name)
+{
+	if (node == NULL)
+		return false;
+	if (IsA(node, ColumnRef))
+	{
+		Node *last = llast(((ColumnRef *) node)->fields);
+
+		return IsA(last, String) && strcmp(strVal(last), name) == 0;
+	}
+	return raw_expression_tree_walker(node, mentions, name);
+}
+
+/* May the bucket be given from outside?  Not if others are made of it. */
+static bool
+only_bucket_has_time(const AjDefinition *definition)
+{
+	const AjColumn *bucket = &definition->columns[definition->bucket_index];
+	List *targets = definition->select->targetList;
+
+	if (bucket->type != definition->bucket.time_type ||
+		list_length(targets) != definition->ncolumns)
+		return false;
+	for (int i = 0; i < definition->ncolumns; i++)
+		if (i != definition->bucket_index &&
+			mentions(list_nth(targets, i), definition->time_name))
+			return false;
+	return true;
+}
+
+static List *
+group_by_numbers(const AjDefinition *definition)
+{
+	List *numbers = NIL;
+
+	for (int i = 0; i < definition->ncolumns; i++)
+	{
+		A_Const *number;
+
+		if (definition->columns[i].role == AJ_COLUMN_MEASURE)
+			continue;
+		number = makeNode(A_Const);
+		number->val.ival.type = T_Integer;
+		number->val.ival.ival = i + 1;
+		number->location = -1;
+		numbers = lappend(numbers, number);
+	}
+	return numbers;
+}
+
+/*
+ * Within one bucket, its expression has one value: so it need not be computed
+ * for each row, and the planner knows that there is one group less to make.
+ */
+static void
+give_bucket(const AjDefinition *definition, SelectStmt *query, Node *bucket)
+{
+	if (!only_bucket_has_time(definition))
+		return;
+	list_nth_node(ResTarget, query->targetList, definition->bucket_index)->val =
+		bucket;
+	query->groupClause = group_by_numbers(definition);
+}
+
+/* SELECT ... FROM the dirty and open buckets, LATERAL the query within each */
 static SelectStmt *
 dirty_branch(const AjRollup *rollup, const AjDefinition *definition)
 {
@@ -149,6 +223,7 @@ dirty_branch(const AjRollup *rollup, const AjDefinition *definition)
 	SelectStmt *frame;
 	JoinExpr *join;
 
+	give_bucket(definition, query, our_column(dirty, bucket));
 	add_condition(
 		query, time_compared(definition, ">=", psprintf("%s.%s", dirty, from)));
 	add_condition(query,
@@ -164,7 +239,7 @@ dirty_branch(const AjRollup *rollup, const AjDefinition *definition)
 	return frame;
 }
 
-/* the query from where buckets are open */
+/* the query from where buckets are no longer taken one by one */
 static SelectStmt *
 open_branch(const AjRollup *rollup, const AjDefinition *definition)
 {
@@ -173,7 +248,7 @@ open_branch(const AjRollup *rollup, const AjDefinition *definition)
 	add_condition(
 		query,
 		time_compared(definition, ">=",
-					  psprintf("aggjobs.open_from(%s, NULL::%s)",
+					  psprintf("aggjobs.open_beyond(%s, NULL::%s)",
 							   target_constant(rollup),
 							   type_name(definition->bucket.time_type))));
 	return query;

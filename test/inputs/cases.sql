@@ -325,6 +325,7 @@ FROM (VALUES
 	('00000', '', $$SELECT aggjobs.note_update('inputs.captured', now(), now(), 'a'::text, NULL::text)$$),
 	('39P01', '', $$SELECT aggjobs.note_delete(NULL, now())$$),
 	('42P01', 'nope', $$SELECT aggjobs.open_from('nope', now())$$),
+	('42P01', 'nope', $$SELECT aggjobs.open_beyond('nope', now())$$),
 	('42P01', 'nope', $$SELECT aggjobs.is_clean('nope', now())$$),
 	('42704', 'pg_class', $$SELECT * FROM aggjobs.dirty_buckets('pg_class', now())$$),
 	('42704', '4711', $$SELECT aggjobs.open_from(4711, now())$$),

@@ -65,10 +65,37 @@ SELECT aggjobs_retire('pg_class', now());
 -- a range counts as changed, and is computed by the view until the refresh
 SELECT aggjobs_mark_changed('events', '2024-03-02 00:00+00', '2024-03-02 02:30+00');
 SELECT stale_ranges > 0 AS stale FROM aggjobs.rollups WHERE rollup_name = 'care_hourly';
-SELECT count(*) FROM aggjobs.dirty_buckets('care_hourly', NULL::timestamptz);
+SELECT count(*) FROM aggjobs.dirty_buckets('care_hourly', NULL::timestamptz) d
+WHERE d.from_time < aggjobs.open_from('care_hourly', NULL::timestamptz);
 TABLE differences;
 CALL aggjobs_refresh('care_hourly');
-SELECT count(*) FROM aggjobs.dirty_buckets('care_hourly', NULL::timestamptz);
+SELECT count(*) FROM aggjobs.dirty_buckets('care_hourly', NULL::timestamptz) d
+WHERE d.from_time < aggjobs.open_from('care_hourly', NULL::timestamptz);
+
+-- rows of the present and of the future: open buckets up to the present one by one, the rest in one go
+INSERT INTO events (at, kind, amount) VALUES (now(), 'k1', 1), (now() + interval '100 hours', 'k1', 2), ('infinity', NULL, 3);
+SELECT aggjobs.open_beyond('care_hourly', NULL::timestamptz) > aggjobs.open_from('care_hourly', NULL::timestamptz) AS one_by_one;
+TABLE differences;
+DELETE FROM events WHERE at >= '2025-01-01';
+
+-- a measure made of the bucket, and keys made of the time
+SELECT aggjobs_create_rollup('care_forms', $$
+	SELECT date_trunc('hour', e.at, 'UTC') AS bucket, extract(minute FROM e.at AT TIME ZONE 'UTC')::int / 30 AS half,
+		date_trunc('hour', e.at, 'UTC') AT TIME ZONE 'UTC' AS utc, count(*) AS n, max(e.at) AS latest
+	FROM events AS e GROUP BY date_trunc('hour', e.at, 'UTC'), half $$, schedule => NULL) > 0 AS made;
+CREATE VIEW care_forms_raw AS
+SELECT date_trunc('hour', at, 'UTC') AS bucket, extract(minute FROM at AT TIME ZONE 'UTC')::int / 30 AS half, date_trunc('hour', at, 'UTC') AT TIME ZONE 'UTC' AS utc,
+	count(*), max(at) FROM events GROUP BY 1, 2;
+CALL aggjobs_refresh('care_forms');
+INSERT INTO events (at, kind, amount) VALUES ('2024-03-02 05:05+00', 'k2', 100007), (now(), 'k2', 8);
+SELECT count(*) FROM ((TABLE care_forms_live EXCEPT ALL TABLE care_forms_raw)
+	UNION ALL (TABLE care_forms_raw EXCEPT ALL TABLE care_forms_live)) AS d;
+CALL aggjobs_refresh('care_forms');
+SELECT count(*) FROM (TABLE care_forms EXCEPT ALL TABLE care_forms_raw) AS d;
+DELETE FROM events WHERE at >= '2025-01-01' OR amount = 100007;
+DROP VIEW care_forms_raw;
+SELECT aggjobs_drop_rollup('care_forms');
+CALL aggjobs_refresh('care_daily');
 
 -- nothing to do writes nothing
 SELECT pg_current_wal_insert_lsn() AS before \gset

@@ -52,7 +52,8 @@ CREATE FUNCTION calls() RETURNS bigint LANGUAGE sql AS $$
 	SELECT coalesce(sum(pg_stat_get_xact_function_calls(oid)), 0)
 	FROM pg_proc WHERE proname LIKE 'note\_%' AND pronamespace = 'aggjobs'::regnamespace $$;
 CREATE FUNCTION hours(rollup text) RETURNS text LANGUAGE sql AS $$
-	SELECT string_agg(to_char(from_time, 'DD"_"HH24'), ' ' ORDER BY from_time) FROM aggjobs.dirty_buckets(rollup, NULL::timestamptz) $$;
+	SELECT string_agg(to_char(from_time, 'DD"_"HH24'), ' ' ORDER BY from_time) FROM aggjobs.dirty_buckets(rollup, NULL::timestamptz)
+	WHERE from_time < aggjobs.open_from(rollup, NULL::timestamptz) $$;
 -- Do a thing to both, look, and undo it.
 CREATE PROCEDURE try(statement text, INOUT noted text DEFAULT NULL, INOUT same boolean DEFAULT NULL,
 	INOUT by_server boolean DEFAULT NULL) LANGUAGE plpgsql AS $$
@@ -203,7 +204,8 @@ BEGIN;
 UPDATE numbers SET v = v + 1 WHERE id = 3;
 UPDATE numbers SET ms = ms + 2 * 3600000 WHERE id = 10;
 DELETE FROM numbers WHERE id = 20;
-SELECT (bucket - 1704067200000) / 3600000 AS hour FROM aggjobs.dirty_buckets('updates_numbers', NULL::bigint) ORDER BY bucket;
+SELECT (bucket - 1704067200000) / 3600000 AS hour FROM aggjobs.dirty_buckets('updates_numbers', NULL::bigint)
+WHERE from_time < aggjobs.open_from('updates_numbers', NULL::bigint) ORDER BY bucket;
 SELECT calls() - :before AS calls;
 ROLLBACK;
 
