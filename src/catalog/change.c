@@ -232,10 +232,12 @@ store_stale(const AjRollup *rollup, const AjStale *stale)
 	const AjPlaces *places = &stale->places;
 	bool whole = places->ntids == 0;
 
+	/* Somebody may have dropped it meanwhile. */
 	(void) aj_catalog_run(
 		"INSERT INTO aggjobs.stale (rollup_id, from_time, to_time,"
 		" part, tid_epoch, tid_xid, tids)"
-		" VALUES ($1, $2, $3, $4, $5, $6, $7)",
+		" SELECT r.rollup_id, $2, $3, $4, $5, $6, $7"
+		" FROM aggjobs.rollup r WHERE r.rollup_id = $1 FOR KEY SHARE",
 		AJ_ARGS(aj_arg_int8(rollup->rollup_id), aj_arg_time(stale->range.from),
 				aj_arg_time(stale->range.to),
 				aj_arg(OIDOID, ObjectIdGetDatum(places->part), whole),

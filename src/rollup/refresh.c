@@ -49,6 +49,7 @@
 #include "rollup/refresh.h"
 #include "shmem/gate.h"
 #include "utils/guc.h"
+#include "utils/lsyscache.h"
 #include "utils/snapmgr.h"
 
 #define LOCK_LIMIT "10s"
@@ -73,30 +74,6 @@ frozen_line(const AjRollup *rollup)
 											   : rollup->frozen_before;
 }
 
-/*
- * Who may not write the target must not move what we note about it either,
- * also when there is nothing to write.
- */
-static void
-check_rights(const AjRollup *rollup)
-{
-	const AclMode needed[] = {ACL_INSERT, ACL_UPDATE, ACL_DELETE};
-
-	for (int i = 0; i < (int) lengthof(needed); i++)
-	{
-		if (pg_class_aclcheck(rollup->target, GetUserId(), needed[i]) ==
-			ACLCHECK_OK)
-			continue;
-		ereport(
-			ERROR,
-			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-			 errmsg("permission denied to refresh rollup \"%s\"", rollup->name),
-			 errdetail(
-				 "It fills table %s, which needs INSERT, UPDATE and DELETE.",
-				 rollup->target_name)));
-	}
-}
-
 static void
 complain_of_loss(const AjRollup *rollup)
 {
@@ -110,6 +87,32 @@ complain_of_loss(const AjRollup *rollup)
 	ereport(ERROR,
 			(errcode(ERRCODE_UNDEFINED_OBJECT),
 			 errmsg("rollup \"%s\" was dropped", rollup->name)));
+}
+
+/*
+ * Who may not write the target must not move what we note about it either,
+ * also when there is nothing to write.
+ */
+static void
+check_rights(const AjRollup *rollup)
+{
+	const AclMode needed[] = {ACL_INSERT, ACL_UPDATE, ACL_DELETE};
+
+	if (get_rel_name(rollup->target) == NULL)
+		complain_of_loss(rollup);
+	for (int i = 0; i < (int) lengthof(needed); i++)
+	{
+		if (pg_class_aclcheck(rollup->target, GetUserId(), needed[i]) ==
+			ACLCHECK_OK)
+			continue;
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg("permission denied to refresh rollup \"%s\"", rollup->name),
+			 errdetail(
+				 "It fills table %s, which needs INSERT, UPDATE and DELETE.",
+				 rollup->target_name)));
+	}
 }
 
 /* Lock the rollup, then limit the wait for all other locks. */
