@@ -22,6 +22,7 @@
 #include "catalog/pg_extension.h"
 #include "fmgr.h"
 #include "funcapi.h"
+#include "optimizer/optimizer.h"
 #include "storage/proc.h"
 #include "tcop/pquery.h"
 #include "utils/acl.h"
@@ -94,6 +95,70 @@
 #else
 #define aj_flatten_join_aliases(query, node) \
 	flatten_join_alias_vars((query), (node))
+#endif
+
+/*
+ * 18 has an entry of FROM for what is grouped by, and the select list refers
+ * to that.  Put the expressions back in their places.
+ */
+#if PG_VERSION_NUM >= 180000
+static inline void
+aj_flatten_groups(Query *query)
+{
+	ListCell *cell;
+
+	if (!query->hasGroupRTE)
+		return;
+	/* The server would forget where a column stands in the text. */
+	foreach (cell, query->targetList)
+	{
+		TargetEntry *entry = lfirst_node(TargetEntry, cell);
+		Var *var = (Var *) entry->expr;
+		RangeTblEntry *rte;
+
+		if (!IsA(var, Var) || var->varlevelsup != 0)
+			continue;
+		rte = list_nth_node(RangeTblEntry, query->rtable, var->varno - 1);
+		if (rte->rtekind == RTE_GROUP)
+			entry->expr =
+				copyObject(list_nth(rte->groupexprs, var->varattno - 1));
+	}
+	query->targetList =
+		(List *) flatten_group_exprs(NULL, query, (Node *) query->targetList);
+}
+#else
+#define aj_flatten_groups(query) ((void) 0)
+#endif
+
+/* 17 lets the expression of a generated column be replaced. */
+#if PG_VERSION_NUM >= 170000
+#define aj_sets_expression(command) ((command)->subtype == AT_SetExpression)
+#else
+#define aj_sets_expression(command) ((void) (command), false)
+#endif
+
+/* 18 has NOT NULL constraints that hold for new rows only. */
+#if PG_VERSION_NUM >= 180000
+#define aj_holds_no_null(desc, column)                            \
+	(TupleDescCompactAttr((desc), (column) -1)->attnullability == \
+	 ATTNULLABLE_VALID)
+#else
+#define aj_holds_no_null(desc, column) \
+	(TupleDescAttr((desc), (column) -1)->attnotnull)
+#endif
+
+/* 18 has a word for it that must come first. */
+#if PG_VERSION_NUM >= 180000
+#define AJ_NORETURN pg_noreturn
+#else
+#define AJ_NORETURN pg_attribute_noreturn()
+#endif
+
+/* 18 knows primary keys that are deferrable, which find nothing. */
+#if PG_VERSION_NUM >= 180000
+#define aj_primary_key_index(rel) RelationGetPrimaryKeyIndex((rel), false)
+#else
+#define aj_primary_key_index(rel) RelationGetPrimaryKeyIndex(rel)
 #endif
 
 /* 17 put the password and login checks of a background worker behind flags. */

@@ -57,8 +57,8 @@ key_is(ScanKeyData *key, AttrNumber column, Oid value)
 static HeapTuple
 find_row(Relation rel, ScanKeyData *keys, int nkeys)
 {
-	SysScanDesc scan = systable_beginscan(rel, RelationGetPrimaryKeyIndex(rel),
-										  true, NULL, nkeys, keys);
+	SysScanDesc scan = systable_beginscan(rel, aj_primary_key_index(rel), true,
+										  NULL, nkeys, keys);
 	HeapTuple tuple = systable_getnext(scan);
 
 	if (HeapTupleIsValid(tuple))

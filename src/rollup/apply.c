@@ -31,6 +31,7 @@
 #include "executor/tuptable.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
+#include "rollup/batch.h"
 #include "rollup/compute.h"
 #include "utils/datum.h"
 #include "utils/lsyscache.h"
@@ -101,6 +102,17 @@ compute_part(Merge *merge, AjRange part, bool wanted_only)
 	return spent;
 }
 
+/* How many buckets to begin with: all where each would cost a whole scan. */
+static int64
+first_step(const AjRollup *rollup, AjRange range)
+{
+	if (TIMESTAMP_IS_NOBEGIN(range.from) || TIMESTAMP_IS_NOEND(range.to) ||
+		aj_bucket_end(&rollup->bucket, range.from) >= range.to ||
+		aj_batch_reads_by_time(rollup))
+		return 1;
+	return PG_INT64_MAX;
+}
+
 /*
  * One bucket is computed for less than many at once, as long as planning the
  * query does not cost more than is gained.
@@ -109,7 +121,7 @@ static void
 compute(Merge *merge, AjRange range, bool wanted_only)
 {
 	AjRange part = {range.from, range.from};
-	int64 buckets = 1;
+	int64 buckets = first_step(merge->rollup, range);
 
 	merge->computed = tuplestore_begin_heap(false, false, work_mem);
 	do

@@ -28,7 +28,6 @@
 #include "catalog/change.h"
 #include "catalog/job.h"
 #include "catalog/namespace.h"
-#include "catalog/pg_attribute.h"
 #include "catalog/pg_inherits.h"
 #include "catalog/source.h"
 #include "commands/event_trigger.h"
@@ -78,7 +77,9 @@ static const char *const problems_sql =
 	" UNION ALL"
 	" SELECT format('column %I may be NULL', $2::text) WHERE NOT EXISTS ("
 	" SELECT FROM pg_attribute a WHERE a.attrelid = $1 AND a.attname = $2::text"
-	" AND a.attnotnull)"
+	" AND a.attnotnull AND NOT EXISTS (SELECT FROM pg_constraint o"
+	" WHERE o.conrelid = $1 AND o.contype = 'n' AND NOT o.convalidated"
+	" AND o.conkey = ARRAY[a.attnum]))"
 	" UNION ALL"
 	" SELECT format('table %s is not logged, and empty after a crash', c.oid::regclass)"
 	" FROM tables t JOIN pg_class c ON c.oid = t.oid WHERE c.relpersistence = 'u'"
@@ -303,6 +304,59 @@ refuse_what_was_done(const EventTriggerData *data)
 }
 
 /*
+ * What a virtual column says of each row may be something else from now on,
+ * and there is no rewrite to tell of it.
+ */
+static void
+note_expressions(const AlterTableStmt *statement)
+{
+	bool some = false;
+	ListCell *cell;
+	Oid table;
+
+	foreach (cell, statement->cmds)
+		some |= aj_sets_expression(lfirst_node(AlterTableCmd, cell));
+	if (!some)
+		return;
+	table = RangeVarGetRelid(statement->relation, NoLock, true);
+	if (table == InvalidOid)
+		return;
+	foreach (cell, find_all_inheritors(table, NoLock, NULL))
+		aj_capture_range(lfirst_oid(cell), DT_NOBEGIN, DT_NOEND);
+}
+
+/* Has anything gone that a source, or a rollup, may be made of? */
+static bool
+drops_of_tables(void)
+{
+	AjSpi spi;
+	bool some;
+
+	aj_spi_open(&spi, AJ_RIGHTS_CALLER);
+	some = aj_spi_run("SELECT FROM pg_event_trigger_dropped_objects() o"
+					  " WHERE NOT o.is_temporary AND o.classid IN"
+					  " ('pg_class'::regclass, 'pg_trigger'::regclass,"
+					  " 'pg_constraint'::regclass) LIMIT 1",
+					  AJ_NO_ARGS) > 0;
+	aj_spi_close(&spi);
+	return some;
+}
+
+/*
+ * Can a statement have anything to do with sources?  Temporary tables come and
+ * go often, and each source that is looked at costs a millisecond.
+ */
+static bool
+may_concern_sources(const EventTriggerData *data)
+{
+	if (strcmp(data->event, "sql_drop") == 0)
+		return drops_of_tables();
+	if (IsA(data->parsetree, CreateStmt))
+		return ((const CreateStmt *) data->parsetree)->inhRelations != NIL;
+	return true;
+}
+
+/*
  * aggjobs_on_ddl
  *		Event trigger after DDL: check all sources.
  *
@@ -311,10 +365,16 @@ refuse_what_was_done(const EventTriggerData *data)
 Datum
 aggjobs_on_ddl(PG_FUNCTION_ARGS)
 {
+	EventTriggerData *data = (EventTriggerData *) fcinfo->context;
+
 	if (!CALLED_AS_EVENT_TRIGGER(fcinfo))
 		ereport(ERROR,
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 				 errmsg("function must be called as an event trigger")));
+	if (!may_concern_sources(data))
+		PG_RETURN_NULL();
+	if (IsA(data->parsetree, AlterTableStmt))
+		note_expressions((AlterTableStmt *) data->parsetree);
 	if (aj_change_can_append())
 	{
 		refuse_what_was_done((EventTriggerData *) fcinfo->context);

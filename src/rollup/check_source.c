@@ -19,6 +19,7 @@
 
 #include "access/htup_details.h"
 #include "access/sysattr.h"
+#include "access/table.h"
 #include "catalog/catalog.h"
 #include "catalog/namespace.h"
 #include "catalog/objectaddress.h"
@@ -31,6 +32,7 @@
 #include "rollup/classify.h"
 #include "rollup/refuse.h"
 #include "utils/lsyscache.h"
+#include "utils/rel.h"
 #include "utils/syscache.h"
 
 static FormData_pg_class
@@ -148,19 +150,24 @@ aj_check_source(const RangeTblEntry *rte, int lookback, int location)
 		check_capture(rte, &class, location);
 }
 
-/* Is a column declared NOT NULL? */
+/* Is a column of a table, which is locked, known to hold no NULL? */
 bool
 aj_is_not_null(Oid table, AttrNumber column)
 {
-	HeapTuple tuple =
-		SearchSysCache2(ATTNUM, ObjectIdGetDatum(table), Int16GetDatum(column));
-	bool not_null;
+	Relation rel = table_open(table, NoLock);
+	bool not_null = aj_holds_no_null(RelationGetDescr(rel), column);
 
-	if (!HeapTupleIsValid(tuple))
-		return false;
-	not_null = ((Form_pg_attribute) GETSTRUCT(tuple))->attnotnull;
-	ReleaseSysCache(tuple);
+	table_close(rel, NoLock);
 	return not_null;
+}
+
+/* Is a column generated when it is read? */
+bool
+aj_is_virtual(Oid table, AttrNumber column)
+{
+	char generated = get_attgenerated(table, column);
+
+	return generated != '\0' && generated != ATTRIBUTE_GENERATED_STORED;
 }
 
 static bool

@@ -34,6 +34,7 @@ extern void aj_check_immutable(Node *node);
 extern void aj_check_source(const RangeTblEntry *rte, int lookback,
 							int location);
 extern bool aj_is_not_null(Oid table, AttrNumber column);
+extern bool aj_is_virtual(Oid table, AttrNumber column);
 extern void aj_check_may_read(Oid table, const Bitmapset *columns);
 
 #endif /* AJ_ROLLUP_CLASSIFY_H */

@@ -134,7 +134,7 @@ replace_open_beyond(Node *node, Bounds *bounds)
 	return expression_tree_mutator(node, replace_open_beyond, bounds);
 }
 
-static void not_its_live_view(const AjRollup *rollup) pg_attribute_noreturn();
+AJ_NORETURN static void not_its_live_view(const AjRollup *rollup);
 
 static void
 not_its_live_view(const AjRollup *rollup)
@@ -161,9 +161,14 @@ open_branch(const AjRollup *rollup)
 		IsA(query->setOperations, SetOperationStmt))
 		last =
 			(RangeTblRef *) ((SetOperationStmt *) query->setOperations)->rarg;
-	if (last == NULL || !IsA(last, RangeTblRef))
-		not_its_live_view(rollup);
-	return rt_fetch(last->rtindex, query->rtable)->subquery;
+	if (last != NULL && IsA(last, RangeTblRef))
+	{
+		query = rt_fetch(last->rtindex, query->rtable)->subquery;
+		aj_flatten_groups(query);
+		return query;
+	}
+	not_its_live_view(rollup);
+	return NULL;
 }
 
 static Query *

@@ -84,6 +84,7 @@ analyze(RawStmt *statement, const char *text)
 	RawStmt *copy = copyObject(statement);
 	Query *query = parse_analyze_fixedparams(copy, text, NULL, 0, NULL);
 
+	aj_flatten_groups(query);
 	query->targetList =
 		(List *) aj_flatten_join_aliases(query, (Node *) query->targetList);
 	query->jointree =
@@ -327,6 +328,9 @@ set_source(AjDefinition *definition, Query *query, const Var *time)
 	aj_check_source(rte, definition->lookback, location);
 	if (is_nullable((Node *) query->jointree, time->varno, false))
 		aj_refuse(AJ_REFUSE_NULLABLE_SIDE, location, get_rel_name(rte->relid));
+	if (definition->lookback == 0 && aj_is_virtual(rte->relid, time->varattno))
+		aj_refuse(AJ_REFUSE_TIME_VIRTUAL, time->location,
+				  definition->time_column);
 	if (definition->lookback == 0 &&
 		!aj_is_not_null(rte->relid, time->varattno))
 		aj_refuse(AJ_REFUSE_TIME_NULLABLE, time->location,

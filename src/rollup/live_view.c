@@ -309,11 +309,14 @@ Query *
 aj_live_query(AjDefinition *definition)
 {
 	RawStmt *statement = makeNode(RawStmt);
+	Query *query;
 
 	read_live_view(definition);
 	statement->stmt = (Node *) copyObject(definition->select);
-	return parse_analyze_fixedparams(statement, definition->query, NULL, 0,
-									 NULL);
+	query =
+		parse_analyze_fixedparams(statement, definition->query, NULL, 0, NULL);
+	aj_flatten_groups(query);
+	return query;
 }
 
 /*

@@ -313,6 +313,12 @@ static const Reason reasons[] = {
 			"ALTER TABLE ... ALTER COLUMN ... SET NOT NULL, or use another column.",
 			ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
 		},
+	[AJ_REFUSE_TIME_VIRTUAL] =
+		{
+			"column \"%s\" is generated when it is read",
+			"Changes are captured by an index on the time column, which such a column can't have.",
+			"Let it be STORED, or use the column that it is made from.",
+		},
 	[AJ_REFUSE_TEMPORARY] =
 		{
 			"\"%s\" is temporary",
@@ -425,8 +431,9 @@ aj_refuse_in(const char *query)
 int
 aj_position_in_query(int location)
 {
-	if (location < 0)
-		location = (int) strspn(query_text, " \t\r\n\f\v");
+	location = Max(location, 0);
+	/* Before 18 a statement begins with the white space before it. */
+	location += (int) strspn(query_text + location, " \t\r\n\f\v");
 	return pg_mbstrlen_with_len(query_text, location) + 1;
 }
 

@@ -60,6 +60,7 @@ typedef enum AjReason
 	AJ_REFUSE_SOURCE_TWICE,
 	AJ_REFUSE_NULLABLE_SIDE,
 	AJ_REFUSE_TIME_NULLABLE,
+	AJ_REFUSE_TIME_VIRTUAL,
 	AJ_REFUSE_TEMPORARY,
 	AJ_REFUSE_SYSTEM_TABLE,
 	AJ_REFUSE_LIVE_VIEW,
@@ -81,7 +82,7 @@ typedef enum AjReason
 
 extern void aj_refuse_in(const char *query);
 extern int aj_position_in_query(int location);
-extern void aj_refuse(AjReason reason, int location, const char *what)
-	pg_attribute_noreturn();
+AJ_NORETURN extern void aj_refuse(AjReason reason, int location,
+								  const char *what);
 
 #endif /* AJ_ROLLUP_REFUSE_H */

@@ -360,6 +360,7 @@ remake_view(Oid replaced, const char *name, const char *text)
 static void
 replace_views(const AjRollup *old, Oid other, const List *views)
 {
+	char *name = get_rel_name(old->live);
 	List *names = NIL;
 	List *texts = NIL;
 	ListCell *cell;
@@ -372,10 +373,9 @@ replace_views(const AjRollup *old, Oid other, const List *views)
 	foreach (cell, views)
 		rename_as_owner("VIEW", lfirst_oid(cell),
 						passing_name(lfirst_oid(cell)));
-	rename_as_owner("VIEW", other, linitial(names));
+	rename_as_owner("VIEW", other, name);
 	run_all_as(owner_of(other),
-			   texts_about(adorn_sql, old->live,
-						   qualified(other, linitial(names))));
+			   texts_about(adorn_sql, old->live, qualified(other, name)));
 	aj_succession_set_live(old->live, other);
 	for (int i = 1; i < list_length(views); i++)
 		aj_succession_set_live(list_nth_oid(views, i),

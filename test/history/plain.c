@@ -34,8 +34,8 @@ ignore_notice(void *arg, const PGresult *result)
  * connect_with
  *		Connect to a database; the server is that of the environment.
  *
- * Waits for a server that is starting.  The connection is good, or the
- * program ends.
+ * Waits for a server that is starting, or has crashed meanwhile.  The
+ * connection is good, or the program ends.
  */
 PGconn *
 connect_with(const char *database, const char *name, const char *settings)
@@ -56,6 +56,7 @@ connect_with(const char *database, const char *name, const char *settings)
 			strstr(PQerrorMessage(conn), "recovery") == NULL &&
 			strstr(PQerrorMessage(conn), "shutting down") == NULL &&
 			strstr(PQerrorMessage(conn), "not yet accepting") == NULL &&
+			strstr(PQerrorMessage(conn), "closed the connection") == NULL &&
 			strstr(PQerrorMessage(conn), "too many clients") == NULL)
 			break;
 		PQfinish(conn);

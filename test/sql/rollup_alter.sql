@@ -81,7 +81,7 @@ SELECT differences('hourly_live', query('wider')) AS hourly, to_regclass('hourly
        (SELECT count(*) FROM mine) = (SELECT count(*) FROM hourly_live) AS mine;
 \d hourly
 SELECT obj_description('hourly'::regclass, 'pg_class'), obj_description('hourly_live'::regclass, 'pg_class');
-SELECT relname, relacl FROM pg_class WHERE oid = 'hourly'::regclass AND relacl::text ~ 'alter_reader=r\*/' OR relname = 'hourly_live' AND relacl IS NOT NULL;
+SELECT relname, replace(relacl::text, 'tm/', 't/') AS relacl FROM pg_class WHERE oid = 'hourly'::regclass AND relacl::text ~ 'alter_reader=r\*/' OR relname = 'hourly_live' AND relacl IS NOT NULL;
 SELECT count(*) AS columns_granted FROM pg_attribute WHERE attrelid = 'hourly_live'::regclass AND attacl::text ~ 'alter_reader=r';
 SELECT reloptions FROM pg_class WHERE oid = 'hourly'::regclass;
 -- Nothing that the rollups above read has changed.

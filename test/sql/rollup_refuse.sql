@@ -291,6 +291,7 @@ SELECT make($$SELECT date_trunc('hour', t, 'UTC') AS bucket, count(*) AS n FROM 
 -- TIME_NULLABLE
 SELECT make($$SELECT date_trunc('hour', maybe, 'UTC') AS bucket, count(*) AS n FROM raw GROUP BY 1$$);
 \echo :LAST_ERROR_SQLSTATE
+-- TIME_VIRTUAL: see rollup_virtual
 -- TEMPORARY: as the source, and as another table
 SELECT make($$SELECT date_trunc('hour', t, 'UTC') AS bucket, count(*) AS n FROM passing GROUP BY 1$$);
 \echo :LAST_ERROR_SQLSTATE
