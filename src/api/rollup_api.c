@@ -217,7 +217,7 @@ aggjobs_alter_rollup(PG_FUNCTION_ARGS)
 	if (rollup->bucket.epoch != AJ_EPOCH_NONE)
 		options.epoch = aj_epoch_text(rollup->bucket.epoch);
 	GetUserIdAndSecContext(&saved_user, &saved_context);
-	SetUserIdAndSecContext(aj_rollup_owner(rollup),
+	SetUserIdAndSecContext(aj_owner_of(rollup->target),
 						   saved_context | SECURITY_LOCAL_USERID_CHANGE);
 	definition = aj_define(query, &options);
 	differences = aj_alter_plan(rollup, definition);

@@ -382,6 +382,48 @@ aj_spi_offer_store(const char *name, Tuplestorestate *store, TupleDesc desc)
 }
 
 /*
+ * aj_caller_command
+ *		Open SPI with the rights of the current user, run one statement whose
+ *		text is made at run time, close.
+ */
+void
+aj_caller_command(const char *sql)
+{
+	AjSpi spi;
+
+	aj_spi_open(&spi, AJ_RIGHTS_CALLER);
+	(void) aj_spi_run_command(sql);
+	aj_spi_close(&spi);
+}
+
+/*
+ * aj_caller_texts
+ *		With the rights of the current user, what a literal query returns in
+ *		its first column, as a list of char * in the current context.
+ */
+List *
+aj_caller_texts(const char *sql, int nargs, const AjArg *args)
+{
+	MemoryContext context = CurrentMemoryContext;
+	List *texts = NIL;
+	AjSpi spi;
+	uint64 n;
+
+	aj_spi_open(&spi, AJ_RIGHTS_CALLER);
+	n = aj_spi_run(sql, nargs, args);
+	for (uint64 i = 0; i < n; i++)
+	{
+		char *text = aj_spi_text(i, 1, context);
+		MemoryContext saved = MemoryContextSwitchTo(context);
+
+		texts = lappend(texts, text);
+		MemoryContextSwitchTo(saved);
+	}
+	aj_spi_close(&spi);
+	return texts;
+}
+
+/*
  * aj_catalog_run
  *		Open SPI with the rights of the extension's owner, run one literal,
  *		close.  Returns the number of rows written.

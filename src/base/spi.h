@@ -8,6 +8,7 @@
 #include "base/compat.h"
 #include "catalog/pg_type_d.h"
 #include "datatype/timestamp.h"
+#include "nodes/pg_list.h"
 #include "utils/builtins.h"
 #include "utils/jsonb.h"
 #include "utils/timestamp.h"
@@ -66,6 +67,8 @@ extern AjSpent aj_spi_query_append(const char *sql, Tuplestorestate *store,
 								   MemoryContext context, TupleDesc *desc);
 extern void aj_spi_offer_store(const char *name, Tuplestorestate *store,
 							   TupleDesc desc);
+extern void aj_caller_command(const char *sql);
+extern List *aj_caller_texts(const char *sql, int nargs, const AjArg *args);
 extern uint64 aj_catalog_run(const char *sql, int nargs, const AjArg *args);
 
 extern Datum aj_spi_datum(uint64 row, int column, bool *isnull);

@@ -108,19 +108,16 @@ copy_frozen(const AjRollup *rollup, const AjRollup *successor,
 			const AjDefinition *definition, const List *differences)
 {
 	char *columns;
-	AjSpi spi;
 
 	if (rollup->frozen_before == AJ_NO_TIME)
 		return;
 	columns = same_columns(definition, differences);
-	aj_spi_open(&spi, AJ_RIGHTS_CALLER);
-	(void) aj_spi_run_command(
+	aj_caller_command(
 		psprintf("INSERT INTO %s (%s) SELECT %s FROM %s t WHERE t.%s < %s",
 				 successor->target_name, columns, columns, rollup->target_name,
 				 quote_identifier(rollup->bucket_column),
 				 aj_axis_literal(rollup->bucket_type, rollup->bucket.epoch,
 								 rollup->frozen_before)));
-	aj_spi_close(&spi);
 	aj_rollup_set_frozen(successor, rollup->frozen_before);
 }
 
@@ -142,46 +139,17 @@ static const char *const indexes_sql =
 	" WHERE b.attrelid = $3 AND b.attname = a.attname"
 	" AND b.atttypid = a.atttypid)) ORDER BY c.relname";
 
-/* The statements that give the new table what the old one was given. */
-static List *
-statements_of(const char *sql, const AjRollup *rollup,
-			  const AjRollup *successor)
-{
-	MemoryContext context = CurrentMemoryContext;
-	List *statements = NIL;
-	AjSpi spi;
-	uint64 n;
-
-	aj_spi_open(&spi, AJ_RIGHTS_CALLER);
-	n = aj_spi_run(sql,
-				   AJ_ARGS(aj_arg_oid(rollup->target),
-						   aj_arg_text(successor->target_name),
-						   aj_arg_oid(successor->target)));
-	for (uint64 i = 0; i < n; i++)
-	{
-		char *statement = aj_spi_text(i, 1, context);
-		MemoryContext saved = MemoryContextSwitchTo(context);
-
-		statements = lappend(statements, statement);
-		MemoryContextSwitchTo(saved);
-	}
-	aj_spi_close(&spi);
-	return statements;
-}
-
 static void
 copy_indexes(const AjRollup *rollup, const AjRollup *successor)
 {
 	ListCell *cell;
 
-	foreach (cell, statements_of(indexes_sql, rollup, successor))
-	{
-		AjSpi spi;
-
-		aj_spi_open(&spi, AJ_RIGHTS_CALLER);
-		(void) aj_spi_run_command(lfirst(cell));
-		aj_spi_close(&spi);
-	}
+	foreach (cell,
+			 aj_caller_texts(indexes_sql,
+							 AJ_ARGS(aj_arg_oid(rollup->target),
+									 aj_arg_text(successor->target_name),
+									 aj_arg_oid(successor->target))))
+		aj_caller_command(lfirst(cell));
 }
 
 /*

@@ -266,6 +266,8 @@ static const char *const lost_sql =
 	" UNION ALL SELECT format('its place in publication %I', p.pubname)"
 	" FROM pg_publication_rel r JOIN pg_publication p ON p.oid = r.prpubid"
 	" WHERE r.prrelid = $1"
+	" UNION ALL SELECT format('statistics %I', s.stxname)"
+	" FROM pg_statistic_ext s WHERE s.stxrelid = $1"
 	" UNION ALL SELECT format('inheritance with %s', h.inhrelid::regclass)"
 	" FROM pg_inherits h WHERE $1 IN (h.inhparent, h.inhrelid)) l";
 

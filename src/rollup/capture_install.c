@@ -78,25 +78,15 @@ capture_index(Oid source)
 }
 
 static void
-run_command(const char *sql)
-{
-	AjSpi spi;
-
-	aj_spi_open(&spi, AJ_RIGHTS_CALLER);
-	(void) aj_spi_run_command(sql);
-	aj_spi_close(&spi);
-}
-
-static void
 create_index(Oid source, const char *time_column, AjEpoch epoch)
 {
 	char *options = "";
 
 	if (epoch != AJ_EPOCH_NONE)
 		options = psprintf(" WITH (epoch = '%s')", aj_epoch_text(epoch));
-	run_command(psprintf("CREATE INDEX ON %s USING aggjobs (%s)%s",
-						 qualified_name(source), quote_identifier(time_column),
-						 options));
+	aj_caller_command(psprintf("CREATE INDEX ON %s USING aggjobs (%s)%s",
+							   qualified_name(source),
+							   quote_identifier(time_column), options));
 }
 
 /*
@@ -135,17 +125,17 @@ create_triggers(Oid source, const char *time_column, const Bitmapset *read)
 	char *table = qualified_name(source);
 	char *constant = quote_literal_cstr(table);
 
-	run_command(psprintf(
+	aj_caller_command(psprintf(
 		"CREATE OR REPLACE TRIGGER " AJ_UPDATE_TRIGGER " AFTER UPDATE ON %s"
 		" FOR EACH ROW WHEN (aggjobs.note_update(%s::regclass, %s))"
 		" EXECUTE FUNCTION aggjobs.capture_row()",
 		table, constant, update_pairs(source, time_column, read)));
-	run_command(psprintf(
+	aj_caller_command(psprintf(
 		"CREATE OR REPLACE TRIGGER " AJ_DELETE_TRIGGER " AFTER DELETE ON %s"
 		" FOR EACH ROW WHEN (aggjobs.note_delete(%s::regclass, OLD.%s))"
 		" EXECUTE FUNCTION aggjobs.capture_row()",
 		table, constant, quote_identifier(time_column)));
-	run_command(
+	aj_caller_command(
 		psprintf("ALTER TABLE %s ENABLE ALWAYS TRIGGER " AJ_UPDATE_TRIGGER
 				 ", ENABLE ALWAYS TRIGGER " AJ_DELETE_TRIGGER,
 				 table));
@@ -273,8 +263,9 @@ restore_key(const AjRollup *rollup)
 	appendStringInfoString(&columns, quote_identifier(rollup->bucket_column));
 	for (int i = 0; i < rollup->nkeys; i++)
 		appendStringInfo(&columns, ", %s", quote_identifier(rollup->keys[i]));
-	run_command(psprintf("ALTER TABLE %s ADD UNIQUE NULLS NOT DISTINCT (%s)",
-						 rollup->target_name, columns.data));
+	aj_caller_command(
+		psprintf("ALTER TABLE %s ADD UNIQUE NULLS NOT DISTINCT (%s)",
+				 rollup->target_name, columns.data));
 }
 
 /*
@@ -317,13 +308,15 @@ aj_capture_remove(Oid source)
 	aj_gate_forget(MyDatabaseId, source);
 	if (get_rel_name(source) == NULL)
 		return;
-	run_command(psprintf("DROP TRIGGER IF EXISTS " AJ_UPDATE_TRIGGER " ON %s",
-						 qualified_name(source)));
-	run_command(psprintf("DROP TRIGGER IF EXISTS " AJ_DELETE_TRIGGER " ON %s",
-						 qualified_name(source)));
+	aj_caller_command(psprintf("DROP TRIGGER IF EXISTS " AJ_UPDATE_TRIGGER
+							   " ON %s",
+							   qualified_name(source)));
+	aj_caller_command(psprintf("DROP TRIGGER IF EXISTS " AJ_DELETE_TRIGGER
+							   " ON %s",
+							   qualified_name(source)));
 	index = capture_index(source);
 	if (index != InvalidOid)
-		run_command(psprintf("DROP INDEX %s", qualified_name(index)));
+		aj_caller_command(psprintf("DROP INDEX %s", qualified_name(index)));
 }
 
 static bool

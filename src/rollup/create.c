@@ -196,21 +196,17 @@ describe(AjRollup *rollup, const AjDefinition *definition)
 void
 aj_rollup_comment(const AjRollup *rollup)
 {
-	AjSpi spi;
-
-	aj_spi_open(&spi, AJ_RIGHTS_CALLER);
-	(void) aj_spi_run_command(psprintf(
-		"COMMENT ON TABLE %s IS %s", rollup->target_name,
-		quote_literal_cstr(psprintf("filled by rollup %s; read %s",
-									rollup->name, rollup->live_name))));
-	(void) aj_spi_run_command(psprintf(
+	aj_caller_command(psprintf("COMMENT ON TABLE %s IS %s", rollup->target_name,
+							   quote_literal_cstr(
+								   psprintf("filled by rollup %s; read %s",
+											rollup->name, rollup->live_name))));
+	aj_caller_command(psprintf(
 		"COMMENT ON VIEW %s IS %s", rollup->live_name,
 		quote_literal_cstr(psprintf(
 			rollup->lookback > 0
 				? "rollup %s, with what has not been computed yet"
 				: "rollup %s, equal to its query on the raw rows in every snapshot",
 			rollup->name))));
-	aj_spi_close(&spi);
 }
 
 static void
@@ -271,11 +267,11 @@ aj_rollup_create(const char *name, const char *schema, AjDefinition *definition)
 	return rollup;
 }
 
-/* The owner of a rollup is that of its target; InvalidOid if that is gone. */
+/* The owner of a relation; InvalidOid if it is gone. */
 Oid
-aj_rollup_owner(const AjRollup *rollup)
+aj_owner_of(Oid relation)
 {
-	HeapTuple tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(rollup->target));
+	HeapTuple tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relation));
 	Oid owner;
 
 	if (!HeapTupleIsValid(tuple))
@@ -289,7 +285,7 @@ aj_rollup_owner(const AjRollup *rollup)
 void
 aj_rollup_check_owner(const AjRollup *rollup)
 {
-	Oid owner = aj_rollup_owner(rollup);
+	Oid owner = aj_owner_of(rollup->target);
 
 	if (owner != InvalidOid && !has_privs_of_role(GetUserId(), owner))
 		ereport(ERROR,
@@ -327,18 +323,13 @@ check_unread(const AjRollup *rollup)
 void
 aj_rollup_drop(AjRollup *rollup, bool keep_table)
 {
-	AjSpi spi;
-
 	aj_rollup_check_owner(rollup);
 	if (!aj_rollup_lock(rollup))
 		return;
 	check_unread(rollup);
-	aj_spi_open(&spi, AJ_RIGHTS_CALLER);
-	(void) aj_spi_run_command(psprintf("DROP VIEW %s", rollup->live_name));
+	aj_caller_command(psprintf("DROP VIEW %s", rollup->live_name));
 	if (!keep_table)
-		(void) aj_spi_run_command(
-			psprintf("DROP TABLE %s", rollup->target_name));
-	aj_spi_close(&spi);
+		aj_caller_command(psprintf("DROP TABLE %s", rollup->target_name));
 	if (keep_table)
 		aj_capture_independ(rollup);
 	aj_rollup_delete(rollup->name);

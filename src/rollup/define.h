@@ -67,7 +67,7 @@ extern AjDefinition *aj_define(const char *query,
 extern AjRollup *aj_rollup_create(const char *name, const char *schema,
 								  AjDefinition *definition);
 extern void aj_rollup_comment(const AjRollup *rollup);
-extern Oid aj_rollup_owner(const AjRollup *rollup);
+extern Oid aj_owner_of(Oid relation);
 extern void aj_rollup_check_owner(const AjRollup *rollup);
 extern void aj_rollup_drop(AjRollup *rollup, bool keep_table);
 

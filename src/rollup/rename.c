@@ -39,16 +39,12 @@ static void
 rename_in(const char *kind, Oid relation, const char *relation_name,
 		  const RenameStmt *statement)
 {
-	AjSpi spi;
-
 	if (get_attnum(relation, statement->subname) == InvalidAttrNumber)
 		return;
-	aj_spi_open(&spi, AJ_RIGHTS_CALLER);
-	(void) aj_spi_run_command(psprintf("ALTER %s %s RENAME COLUMN %s TO %s",
-									   kind, relation_name,
-									   quote_identifier(statement->subname),
-									   quote_identifier(statement->newname)));
-	aj_spi_close(&spi);
+	aj_caller_command(psprintf("ALTER %s %s RENAME COLUMN %s TO %s", kind,
+							   relation_name,
+							   quote_identifier(statement->subname),
+							   quote_identifier(statement->newname)));
 }
 
 /*

@@ -143,17 +143,13 @@ drop_partitions(AjRetire *retire)
 
 	for (int i = 0; i < n; i++)
 	{
-		AjSpi spi;
-
 		CHECK_FOR_INTERRUPTS();
 		if (parts[i].range.to > retire->limit ||
 			get_rel_name(parts[i].part) == NULL)
 			continue;
 		aj_source_delete_part(retire->table, parts[i].part);
-		aj_spi_open(&spi, AJ_RIGHTS_CALLER);
-		(void) aj_spi_run_command(
+		aj_caller_command(
 			psprintf("DROP TABLE %s", qualified_name(parts[i].part)));
-		aj_spi_close(&spi);
 		retire->partitions++;
 	}
 }

@@ -29,12 +29,10 @@
  */
 #include "base/compat.h"
 
-#include "access/htup_details.h"
 #include "access/xact.h"
 #include "base/spi.h"
 #include "catalog/change.h"
 #include "catalog/job.h"
-#include "catalog/pg_class.h"
 #include "catalog/source.h"
 #include "catalog/succession.h"
 #include "miscadmin.h"
@@ -45,33 +43,9 @@
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/resowner.h"
-#include "utils/syscache.h"
 
 /* How long readers may be kept waiting. */
 #define LOCK_LIMIT "1s"
-
-static Oid
-owner_of(Oid relation)
-{
-	HeapTuple tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relation));
-	Oid owner;
-
-	if (!HeapTupleIsValid(tuple))
-		elog(ERROR, "cache lookup failed for relation %u", relation);
-	owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
-	ReleaseSysCache(tuple);
-	return owner;
-}
-
-static void
-run_command(const char *sql)
-{
-	AjSpi spi;
-
-	aj_spi_open(&spi, AJ_RIGHTS_CALLER);
-	(void) aj_spi_run_command(sql);
-	aj_spi_close(&spi);
-}
 
 /* Run a statement as the owner of what it is about; an error undoes both. */
 static void
@@ -82,31 +56,16 @@ run_as(Oid owner, const char *sql)
 
 	GetUserIdAndSecContext(&saved_user, &saved_context);
 	SetUserIdAndSecContext(owner, saved_context | SECURITY_LOCAL_USERID_CHANGE);
-	run_command(sql);
+	aj_caller_command(sql);
 	SetUserIdAndSecContext(saved_user, saved_context);
 }
 
-/* The first column of what a literal query returns for a relation. */
+/* What a literal query returns for a relation and a name. */
 static List *
 texts_about(const char *sql, Oid relation, const char *name)
 {
-	MemoryContext context = CurrentMemoryContext;
-	List *texts = NIL;
-	AjSpi spi;
-	uint64 n;
-
-	aj_spi_open(&spi, AJ_RIGHTS_CALLER);
-	n = aj_spi_run(sql, AJ_ARGS(aj_arg_oid(relation), aj_arg_text(name)));
-	for (uint64 i = 0; i < n; i++)
-	{
-		char *text = aj_spi_text(i, 1, context);
-		MemoryContext saved = MemoryContextSwitchTo(context);
-
-		texts = lappend(texts, text);
-		MemoryContextSwitchTo(saved);
-	}
-	aj_spi_close(&spi);
-	return texts;
+	return aj_caller_texts(sql,
+						   AJ_ARGS(aj_arg_oid(relation), aj_arg_text(name)));
 }
 
 static void
@@ -139,7 +98,17 @@ static const char *const adorn_sql =
 	" SELECT format('ALTER %s %s SET (%s = %L)', CASE c.relkind WHEN 'v'"
 	" THEN 'VIEW' ELSE 'TABLE' END, $2::text, split_part(o, '=', 1),"
 	" substr(o, strpos(o, '=') + 1))"
-	" FROM pg_class c, unnest(c.reloptions) o WHERE c.oid = $1";
+	" FROM pg_class c, unnest(c.reloptions) o WHERE c.oid = $1"
+	" UNION ALL"
+	" SELECT format(s.text, $2::text, t.attname, s.value)"
+	" FROM pg_attribute t CROSS JOIN LATERAL (VALUES"
+	" ('COMMENT ON COLUMN %s.%I IS %L', col_description(t.attrelid, t.attnum)),"
+	" ('ALTER TABLE %s ALTER COLUMN %I SET STATISTICS %s',"
+	" CASE WHEN t.attstattarget >= 0 THEN t.attstattarget::text END)"
+	") s (text, value)"
+	" WHERE t.attrelid = $1 AND t.attnum > 0 AND s.value IS NOT NULL"
+	" AND NOT t.attisdropped AND EXISTS (SELECT FROM pg_attribute n"
+	" WHERE n.attrelid = $2::regclass AND n.attname = t.attname)";
 
 static const char *const view_text_sql =
 	"SELECT rtrim(pg_get_viewdef($1::oid), ';') WHERE $2::text IS NULL";
@@ -167,7 +136,7 @@ qualified(Oid relation, const char *name)
 static void
 rename_as_owner(const char *kind, Oid relation, const char *to)
 {
-	run_as(owner_of(relation),
+	run_as(aj_owner_of(relation),
 		   psprintf("ALTER %s %s RENAME TO %s", kind,
 					qualified(relation, get_rel_name(relation)),
 					quote_identifier(to)));
@@ -332,10 +301,13 @@ static void
 replace_view_in_place(const AjRollup *old, Oid other)
 {
 	char *text = view_text(other);
+	List *adornments = texts_about(adorn_sql, old->live, old->live_name);
 
-	run_as(owner_of(old->live),
+	run_as(aj_owner_of(old->live),
 		   psprintf("CREATE OR REPLACE VIEW %s AS %s", old->live_name, text));
-	run_command(
+	/* Its options were replaced, too. */
+	run_all_as(aj_owner_of(old->live), adornments);
+	aj_caller_command(
 		psprintf("DROP VIEW %s", qualified(other, get_rel_name(other))));
 }
 
@@ -343,7 +315,7 @@ replace_view_in_place(const AjRollup *old, Oid other)
 static Oid
 remake_view(Oid replaced, const char *name, const char *text)
 {
-	Oid owner = owner_of(replaced);
+	Oid owner = aj_owner_of(replaced);
 	char *full_name = qualified(replaced, name);
 	Oid view;
 
@@ -374,7 +346,7 @@ replace_views(const AjRollup *old, Oid other, const List *views)
 		rename_as_owner("VIEW", lfirst_oid(cell),
 						passing_name(lfirst_oid(cell)));
 	rename_as_owner("VIEW", other, name);
-	run_all_as(owner_of(other),
+	run_all_as(aj_owner_of(other),
 			   texts_about(adorn_sql, old->live, qualified(other, name)));
 	aj_succession_set_live(old->live, other);
 	for (int i = 1; i < list_length(views); i++)
@@ -383,7 +355,7 @@ replace_views(const AjRollup *old, Oid other, const List *views)
 										   list_nth(names, i),
 										   list_nth(texts, i)));
 	for (int i = list_length(views) - 1; i >= 0; i--)
-		run_as(owner_of(list_nth_oid(views, i)),
+		run_as(aj_owner_of(list_nth_oid(views, i)),
 			   psprintf("DROP VIEW %s",
 						qualified(list_nth_oid(views, i),
 								  passing_name(list_nth_oid(views, i)))));
@@ -413,13 +385,13 @@ static void
 replace_table(const AjRollup *old, AjRollup *successor)
 {
 	char *name = get_rel_name(old->target);
-	Oid owner = owner_of(successor->target);
+	Oid owner = aj_owner_of(successor->target);
 	List *index_names =
 		texts_about(index_names_sql, old->target, successor->target_name);
 
 	run_all_as(owner,
 			   texts_about(adorn_sql, old->target, successor->target_name));
-	run_command(psprintf("DROP TABLE %s", old->target_name));
+	aj_caller_command(psprintf("DROP TABLE %s", old->target_name));
 	rename_as_owner("TABLE", successor->target, name);
 	successor->target_name = old->target_name;
 	run_all_as(owner, index_names);
@@ -473,7 +445,7 @@ aj_rollup_succeed(AjRollup *old, AjRollup *successor)
 	bool done;
 
 	GetUserIdAndSecContext(&saved_user, &saved_context);
-	SetUserIdAndSecContext(owner_of(old->target),
+	SetUserIdAndSecContext(aj_owner_of(old->target),
 						   saved_context | SECURITY_LOCAL_USERID_CHANGE);
 	done = succeed(old, successor);
 	if (done)

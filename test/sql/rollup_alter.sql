@@ -70,6 +70,9 @@ GRANT SELECT (hour, n) ON hourly_live TO alter_reader;
 CREATE INDEX hourly_by_user ON hourly (usr, hour) WHERE usr > 0;
 CREATE INDEX ON hourly ((n + 1));
 ALTER TABLE hourly SET (fillfactor = 70);
+ALTER TABLE hourly ALTER usr SET STATISTICS 500;
+COMMENT ON COLUMN hourly.n IS 'number of events';
+ALTER VIEW hourly_live SET (security_barrier = true);
 CREATE VIEW mine AS SELECT hour, n FROM hourly_live;
 BEGIN;
 SELECT * FROM aggjobs_alter_rollup('hourly', query('wider'));
@@ -83,7 +86,9 @@ SELECT differences('hourly_live', query('wider')) AS hourly, to_regclass('hourly
 SELECT obj_description('hourly'::regclass, 'pg_class'), obj_description('hourly_live'::regclass, 'pg_class');
 SELECT relname, replace(relacl::text, 'tm/', 't/') AS relacl FROM pg_class WHERE oid = 'hourly'::regclass AND relacl::text ~ 'alter_reader=r\*/' OR relname = 'hourly_live' AND relacl IS NOT NULL;
 SELECT count(*) AS columns_granted FROM pg_attribute WHERE attrelid = 'hourly_live'::regclass AND attacl::text ~ 'alter_reader=r';
-SELECT reloptions FROM pg_class WHERE oid = 'hourly'::regclass;
+SELECT relname, reloptions FROM pg_class WHERE oid IN ('hourly'::regclass, 'hourly_live'::regclass) ORDER BY 1;
+SELECT attname, greatest(attstattarget, 0) AS target, col_description(attrelid, attnum) FROM pg_attribute
+WHERE attrelid = 'hourly'::regclass AND attname IN ('usr', 'n') ORDER BY 1;
 -- Nothing that the rollups above read has changed.
 SELECT rollup_name, source, source_rollup, stale_ranges FROM aggjobs.rollups
 WHERE rollup_name IN ('hourly', 'daily', 'monthly') ORDER BY rollup_name;
@@ -177,9 +182,11 @@ DROP VIEW on_table;
 CREATE FUNCTION nothing() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
 CREATE TRIGGER mine AFTER INSERT ON hourly FOR EACH STATEMENT EXECUTE FUNCTION nothing();
 ALTER TABLE hourly ADD CONSTRAINT positive CHECK (n > 0);
+CREATE STATISTICS usr_n ON usr, n FROM hourly;
 SELECT aggjobs_alter_rollup('hourly', query('wider'));
 DROP TRIGGER mine ON hourly;
 ALTER TABLE hourly DROP CONSTRAINT positive;
+DROP STATISTICS usr_n;
 CREATE TABLE hourly_next (a int);
 SELECT aggjobs_alter_rollup('hourly', query('wider'));
 DROP TABLE hourly_next;
