@@ -15,6 +15,7 @@
  */
 #include "base/compat.h"
 
+#include "api/arguments.h"
 #include "base/clock.h"
 #include "base/errors.h"
 #include "base/spi.h"
@@ -38,38 +39,6 @@ commit_call(void *arg)
 	EnsurePortalSnapshotExists();
 }
 
-static TimestampTz
-time_argument(FunctionCallInfo fcinfo, int i, TimestampTz if_null)
-{
-	return PG_ARGISNULL(i) ? if_null : PG_GETARG_TIMESTAMPTZ(i);
-}
-
-static AjRange
-range_arguments(FunctionCallInfo fcinfo, int first)
-{
-	AjRange range;
-
-	range.from = time_argument(fcinfo, first, DT_NOBEGIN);
-	range.to = time_argument(fcinfo, first + 1, DT_NOEND);
-	if (range.from >= range.to)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("range from %s to %s is empty",
-						pstrdup(timestamptz_to_str(range.from)),
-						timestamptz_to_str(range.to)),
-				 errhint("The end must be later than the start.")));
-	return range;
-}
-
-static void
-require_argument(FunctionCallInfo fcinfo, int i, const char *what)
-{
-	if (PG_ARGISNULL(i))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("%s must not be NULL", what)));
-}
-
 /*
  * CALL aggjobs_refresh(name, from, to)
  *		Compute what is due of a rollup and of those below it; with a range,
@@ -85,10 +54,10 @@ aggjobs_refresh(PG_FUNCTION_ARGS)
 	AjRefresh refresh = {.now = aj_now(), .at = AJ_NO_TIME};
 	AjRange range;
 
-	require_argument(fcinfo, 0, "the name of a rollup");
+	aj_require_argument(fcinfo, 0, "the name of a rollup");
 	if (!PG_ARGISNULL(1) || !PG_ARGISNULL(2))
 	{
-		range = range_arguments(fcinfo, 1);
+		range = aj_range_arguments(fcinfo, 1);
 		refresh.within = &range;
 	}
 	if (may_commit)
@@ -109,7 +78,7 @@ source_argument(FunctionCallInfo fcinfo, AclMode needed)
 {
 	Oid source;
 
-	require_argument(fcinfo, 0, "the table");
+	aj_require_argument(fcinfo, 0, "the table");
 	source = PG_GETARG_OID(0);
 	if (get_rel_name(source) == NULL)
 		ereport(ERROR,
@@ -143,7 +112,7 @@ Datum
 aggjobs_mark_changed(PG_FUNCTION_ARGS)
 {
 	Oid source = source_argument(fcinfo, ACL_UPDATE);
-	AjRange range = range_arguments(fcinfo, 1);
+	AjRange range = aj_range_arguments(fcinfo, 1);
 
 	aj_capture_range(source, range.from, range.to);
 	PG_RETURN_VOID();
@@ -163,7 +132,7 @@ aggjobs_retire(PG_FUNCTION_ARGS)
 	AjSource *source;
 
 	retire.table = source_argument(fcinfo, ACL_DELETE);
-	require_argument(fcinfo, 1, "\"before\"");
+	aj_require_argument(fcinfo, 1, "\"before\"");
 	source = aj_source_find(retire.table);
 	retire.time_column = source->time_column;
 	retire.before = PG_GETARG_TIMESTAMPTZ(1);

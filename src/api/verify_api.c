@@ -14,6 +14,7 @@
  */
 #include "base/compat.h"
 
+#include "api/arguments.h"
 #include "base/clock.h"
 #include "base/spi.h"
 #include "executor/tuptable.h"
@@ -27,28 +28,8 @@ PG_FUNCTION_INFO_V1(aggjobs_repair);
 static AjRollup *
 rollup_argument(FunctionCallInfo fcinfo)
 {
-	if (PG_ARGISNULL(0))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("the name of a rollup must not be NULL")));
+	aj_require_argument(fcinfo, 0, "the name of a rollup");
 	return aj_rollup_find(text_to_cstring(PG_GETARG_TEXT_PP(0)), false);
-}
-
-static AjRange
-range_arguments(FunctionCallInfo fcinfo)
-{
-	AjRange range;
-
-	range.from = PG_ARGISNULL(1) ? DT_NOBEGIN : PG_GETARG_TIMESTAMPTZ(1);
-	range.to = PG_ARGISNULL(2) ? DT_NOEND : PG_GETARG_TIMESTAMPTZ(2);
-	if (range.from >= range.to)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("range from %s to %s is empty",
-						pstrdup(timestamptz_to_str(range.from)),
-						timestamptz_to_str(range.to)),
-				 errhint("The end must be later than the start.")));
-	return range;
 }
 
 /* How many buckets to draw; 0: all are wanted. */
@@ -123,7 +104,7 @@ aggjobs_verify(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
 	AjRollup *rollup = rollup_argument(fcinfo);
-	AjRange range = range_arguments(fcinfo);
+	AjRange range = aj_range_arguments(fcinfo, 1);
 	int sample = sample_argument(fcinfo);
 
 	InitMaterializedSRF(fcinfo, 0);
@@ -144,7 +125,7 @@ Datum
 aggjobs_repair(PG_FUNCTION_ARGS)
 {
 	AjRollup *rollup = rollup_argument(fcinfo);
-	AjRange range = range_arguments(fcinfo);
+	AjRange range = aj_range_arguments(fcinfo, 1);
 	AjRefresh refresh = {.now = aj_now(), .at = AJ_NO_TIME, .within = &range};
 
 	/* What is open is in no table yet. */
