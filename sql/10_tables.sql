@@ -37,6 +37,16 @@ CREATE TABLE aggjobs.job (
 	keep_successes integer CHECK (keep_successes >= 0),
 	keep_failures  integer CHECK (keep_failures >= 0),
 	keep_age       interval,
+	catch_up       text NOT NULL DEFAULT 'last' CHECK (catch_up IN ('skip', 'last', 'all')),
+	catch_up_limit integer NOT NULL DEFAULT 100 CHECK (catch_up_limit BETWEEN 1 AND 1000),
+	start_deadline interval,
+	overlap        text NOT NULL DEFAULT 'skip' CHECK (overlap IN ('skip', 'queue', 'replace')),
+	retries        integer CHECK (retries BETWEEN 0 AND 100),
+	retry_delay    interval,
+	retry_delay_limit interval,
+	queue          text,
+	priority       integer NOT NULL DEFAULT 0 CHECK (priority BETWEEN -100 AND 100),
+	nice           integer NOT NULL DEFAULT 0 CHECK (nice BETWEEN 0 AND 19),
 	database_oid   oid NOT NULL,
 	builtin        boolean NOT NULL DEFAULT false,
 	created_by     name NOT NULL DEFAULT session_user,
@@ -51,6 +61,32 @@ COMMENT ON COLUMN aggjobs.job.owner_name IS
 COMMENT ON COLUMN aggjobs.job.database_oid IS
 	'database in which the job was made, 0 if it comes from a dump; in a copy or a restored dump the job waits for aggjobs_resume()';
 COMMENT ON COLUMN aggjobs.job.memory_limit IS 'bytes of private memory that a run may use';
+COMMENT ON COLUMN aggjobs.job.retries IS
+	'further attempts after a failure; NULL: three after errors that pass by themselves, none after others';
+
+CREATE TABLE aggjobs.queue (
+	queue_id    integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+	queue_name  text NOT NULL UNIQUE,
+	min_workers integer NOT NULL DEFAULT 0 CHECK (min_workers >= 0),
+	max_workers integer NOT NULL CHECK (max_workers BETWEEN 1 AND 1024),
+	changed_by  name NOT NULL DEFAULT session_user,
+	changed_at  timestamptz NOT NULL DEFAULT now(),
+	CHECK (min_workers <= max_workers)
+);
+COMMENT ON TABLE aggjobs.queue IS
+	'groups of jobs with limits of their own for the runs that go on at once';
+
+/* Order between jobs. */
+CREATE TABLE aggjobs.job_after (
+	job_id       bigint NOT NULL REFERENCES aggjobs.job ON DELETE CASCADE,
+	after_job_id bigint NOT NULL REFERENCES aggjobs.job ON DELETE CASCADE,
+	run_id       bigint,
+	PRIMARY KEY (job_id, after_job_id)
+);
+CREATE INDEX job_after_idx ON aggjobs.job_after (after_job_id);
+COMMENT ON TABLE aggjobs.job_after IS 'which jobs run after the success of which others';
+COMMENT ON COLUMN aggjobs.job_after.run_id IS
+	'run of the other job that has succeeded since this job was last queued by it; NULL: none yet';
 
 /* What changes with every run is kept apart, narrow, with room for HOT updates. */
 CREATE TABLE aggjobs.job_state (
@@ -74,8 +110,12 @@ CREATE TABLE aggjobs.run (
 	job_name        text NOT NULL,
 	owner           regrole NOT NULL,
 	slot            timestamptz,
+	slots           bigint NOT NULL DEFAULT 1,
+	until_slot      timestamptz,
 	"at"            timestamptz,
 	attempt         integer NOT NULL DEFAULT 1,
+	retry_of        bigint,
+	ready_at        timestamptz,
 	status          text NOT NULL CHECK (status IN ('queued', 'running', 'succeeded', 'failed',
 	                'timed_out', 'cancelled', 'crashed', 'skipped', 'missed')),
 	trigger         text NOT NULL CHECK (trigger IN ('schedule', 'manual', 'retry', 'dependency', 'backfill')),
@@ -85,6 +125,7 @@ CREATE TABLE aggjobs.run (
 	ended_at        timestamptz,
 	worker_pid      integer,
 	worker_start    timestamptz,
+	definition      integer,
 	steps           jsonb NOT NULL DEFAULT '[]',
 	rows_written    bigint,
 	wal_bytes       bigint,
@@ -109,6 +150,12 @@ CREATE INDEX run_queued_idx ON aggjobs.run (job_id, run_id) WHERE status = 'queu
 CREATE INDEX run_open_idx ON aggjobs.run (run_id) WHERE status IN ('queued', 'running');
 COMMENT ON TABLE aggjobs.run IS 'one row per run of a slot or trigger, with its outcome and figures';
 COMMENT ON COLUMN aggjobs.run.slot IS 'planned instant; NULL for runs started by hand';
+COMMENT ON COLUMN aggjobs.run.slots IS 'how many slots the row stands for: more than 1 where a sequence was missed or skipped';
+COMMENT ON COLUMN aggjobs.run.until_slot IS 'the last of them; NULL: there is but one';
+COMMENT ON COLUMN aggjobs.run.retry_of IS 'the run that this one tries again';
+COMMENT ON COLUMN aggjobs.run.ready_at IS 'a queued run must not start before; NULL: at once';
+COMMENT ON COLUMN aggjobs.run.definition IS
+	'hash of the steps of the job as it started: another attempt goes on where this one failed only if they are the same';
 COMMENT ON COLUMN aggjobs.run."at" IS 'instant whose hour, day, ... is to be computed; NULL computes what is due';
 COMMENT ON COLUMN aggjobs.run.steps IS 'one object per finished step, with its result in figures';
 

@@ -18,10 +18,21 @@ CREATE FUNCTION @extschema@.aggjobs_create_job(
 	keep_successes integer DEFAULT NULL,
 	keep_failures  integer DEFAULT NULL,
 	keep_age       interval DEFAULT NULL,
-	owner          name DEFAULT NULL)
+	owner          name DEFAULT NULL,
+	catch_up       text DEFAULT NULL,
+	catch_up_limit integer DEFAULT NULL,
+	start_deadline interval DEFAULT NULL,
+	overlap        text DEFAULT NULL,
+	retries        integer DEFAULT NULL,
+	retry_delay    interval DEFAULT NULL,
+	retry_delay_limit interval DEFAULT NULL,
+	queue          text DEFAULT NULL,
+	priority       integer DEFAULT NULL,
+	nice           integer DEFAULT NULL,
+	after          text[] DEFAULT NULL)
 RETURNS bigint
 LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'aggjobs_create_job';
-COMMENT ON FUNCTION @extschema@.aggjobs_create_job(text, text, jsonb, text, text, interval, text, jsonb, boolean, integer, integer, interval, name) IS
+COMMENT ON FUNCTION @extschema@.aggjobs_create_job(text, text, jsonb, text, text, interval, text, jsonb, boolean, integer, integer, interval, name, text, integer, interval, text, integer, interval, interval, text, integer, integer, text[]) IS
 	'make a job of ordered steps and return its id; a NULL schedule runs it only by hand';
 
 CREATE FUNCTION @extschema@.aggjobs_schedule(
@@ -48,11 +59,22 @@ CREATE FUNCTION @extschema@.aggjobs_alter_job(
 	keep_failures  integer DEFAULT NULL,
 	keep_age       interval DEFAULT NULL,
 	owner          name DEFAULT NULL,
+	catch_up       text DEFAULT NULL,
+	catch_up_limit integer DEFAULT NULL,
+	start_deadline interval DEFAULT NULL,
+	overlap        text DEFAULT NULL,
+	retries        integer DEFAULT NULL,
+	retry_delay    interval DEFAULT NULL,
+	retry_delay_limit interval DEFAULT NULL,
+	queue          text DEFAULT NULL,
+	priority       integer DEFAULT NULL,
+	nice           integer DEFAULT NULL,
+	after          text[] DEFAULT NULL,
 	new_name       text DEFAULT NULL,
 	command        text DEFAULT NULL)
 RETURNS void
 LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'aggjobs_alter_job';
-COMMENT ON FUNCTION @extschema@.aggjobs_alter_job(text, text, jsonb, text, text, interval, text, jsonb, boolean, integer, integer, interval, name, text, text) IS
+COMMENT ON FUNCTION @extschema@.aggjobs_alter_job(text, text, jsonb, text, text, interval, text, jsonb, boolean, integer, integer, interval, name, text, integer, interval, text, integer, interval, interval, text, integer, integer, text[], text, text) IS
 	'change what is given of a job; schedule '''' means only by hand, timeout 0 and memory_limit ''0'' no limit';
 
 CREATE FUNCTION @extschema@.aggjobs_drop_job(name text) RETURNS void
@@ -69,6 +91,19 @@ CREATE FUNCTION @extschema@.aggjobs_resume(name text) RETURNS integer
 LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'aggjobs_resume';
 COMMENT ON FUNCTION @extschema@.aggjobs_resume(text) IS
 	'the next slot of a paused job is the first one after now; NULL resumes all of the caller''s jobs';
+
+CREATE FUNCTION @extschema@.aggjobs_set_queue(
+	name        text,
+	max_workers integer,
+	min_workers integer DEFAULT 0)
+RETURNS void
+LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'aggjobs_set_queue';
+COMMENT ON FUNCTION @extschema@.aggjobs_set_queue(text, integer, integer) IS
+	'make a queue, or change it: so many runs of its jobs go on at once at most, and so many idle workers are kept for them';
+
+CREATE FUNCTION @extschema@.aggjobs_drop_queue(name text) RETURNS void
+LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'aggjobs_drop_queue';
+COMMENT ON FUNCTION @extschema@.aggjobs_drop_queue(text) IS 'remove a queue that no job uses';
 
 CREATE FUNCTION @extschema@.aggjobs_sync_jobs(
 	jobs    jsonb,

@@ -19,6 +19,8 @@ SELECT j.job_name,
             WHEN NOT j.enabled THEN 'paused'
             WHEN j.database_oid <> (SELECT d.oid FROM pg_catalog.pg_database d
                                     WHERE d.datname = pg_catalog.current_database()) THEN 'copied'
+            WHEN j.schedule IS NULL AND EXISTS (SELECT FROM aggjobs.job_after a WHERE a.job_id = j.job_id)
+            THEN 'after others'
             WHEN j.schedule IS NULL THEN 'by hand'
             WHEN s.next_slot IS NULL THEN 'unplanned'
             ELSE 'scheduled' END AS state,
@@ -37,6 +39,18 @@ SELECT j.job_name,
        j.keep_successes,
        j.keep_failures,
        j.keep_age,
+       j.catch_up,
+       j.catch_up_limit,
+       j.start_deadline,
+       j.overlap,
+       j.retries,
+       j.retry_delay,
+       j.retry_delay_limit,
+       j.queue,
+       j.priority,
+       j.nice,
+       ARRAY(SELECT o.job_name FROM aggjobs.job_after a JOIN aggjobs.job o ON o.job_id = a.after_job_id
+             WHERE a.job_id = j.job_id ORDER BY 1) AS "after",
        j.created_by,
        j.created_at,
        j.changed_by,
@@ -54,7 +68,7 @@ COMMENT ON COLUMN aggjobs.jobs.schedule IS 'when it runs, as written; NULL: only
 COMMENT ON COLUMN aggjobs.jobs.time_zone IS 'zone of the schedule';
 COMMENT ON COLUMN aggjobs.jobs.enabled IS 'false while paused';
 COMMENT ON COLUMN aggjobs.jobs.state IS
-	'running, queued, scheduled, by hand, paused, unplanned (no slot will come), or copied (made in another database: aggjobs_resume() starts it here)';
+	'running, queued, scheduled, by hand, after others, paused, unplanned (no slot will come), or copied (made in another database: aggjobs_resume() starts it here)';
 COMMENT ON COLUMN aggjobs.jobs.last_status IS 'outcome of the last run that ended';
 COMMENT ON COLUMN aggjobs.jobs.last_run_at IS 'start of the last run that ended';
 COMMENT ON COLUMN aggjobs.jobs.next_run_at IS 'next planned slot';
@@ -70,6 +84,17 @@ COMMENT ON COLUMN aggjobs.jobs.last_run_id IS 'last run that ended';
 COMMENT ON COLUMN aggjobs.jobs.keep_successes IS 'successful runs to keep; NULL: aggjobs.keep_successes';
 COMMENT ON COLUMN aggjobs.jobs.keep_failures IS 'other runs to keep; NULL: aggjobs.keep_failures';
 COMMENT ON COLUMN aggjobs.jobs.keep_age IS 'age at which runs are removed; NULL: aggjobs.keep_age';
+COMMENT ON COLUMN aggjobs.jobs.catch_up IS 'what is run of slots that passed: skip, last or all';
+COMMENT ON COLUMN aggjobs.jobs.catch_up_limit IS 'most slots that are run late with catch_up all';
+COMMENT ON COLUMN aggjobs.jobs.start_deadline IS 'a slot that has not started so long after its time is missed; NULL: no limit';
+COMMENT ON COLUMN aggjobs.jobs.overlap IS 'what a slot does while a run of the job is not over: skip, queue or replace';
+COMMENT ON COLUMN aggjobs.jobs.retries IS 'further attempts after a failure; NULL: three after errors that pass by themselves, none after others';
+COMMENT ON COLUMN aggjobs.jobs.retry_delay IS 'time before the second attempt, doubled for each further one; NULL: 1 second';
+COMMENT ON COLUMN aggjobs.jobs.retry_delay_limit IS 'longest time between two attempts; NULL: 30 seconds';
+COMMENT ON COLUMN aggjobs.jobs.queue IS 'queue whose limits count for its runs; NULL: none';
+COMMENT ON COLUMN aggjobs.jobs.priority IS 'each point counts as a minute of waiting';
+COMMENT ON COLUMN aggjobs.jobs.nice IS 'nice value of the process of a run';
+COMMENT ON COLUMN aggjobs.jobs."after" IS 'jobs after whose success it runs';
 COMMENT ON COLUMN aggjobs.jobs.created_by IS 'session user who made it';
 COMMENT ON COLUMN aggjobs.jobs.created_at IS 'when it was made';
 COMMENT ON COLUMN aggjobs.jobs.changed_by IS 'session user who last changed it';
@@ -109,7 +134,11 @@ SELECT r.run_id,
        r.log_dropped,
        r.worker_pid,
        r.owner,
-       r.job_id
+       r.job_id,
+       r.slots,
+       r.until_slot,
+       r.ready_at,
+       r.retry_of
 FROM aggjobs.run r
      CROSS JOIN LATERAL (SELECT pg_catalog.pg_has_role(r.owner::oid, 'USAGE') AS mine) m
 WHERE mine OR pg_catalog.pg_has_role('pg_monitor', 'USAGE');
@@ -119,7 +148,7 @@ COMMENT ON COLUMN aggjobs.runs.job_name IS 'job as it was called when the run wa
 COMMENT ON COLUMN aggjobs.runs.slot IS 'planned instant; NULL for runs by hand';
 COMMENT ON COLUMN aggjobs.runs.attempt IS '1, or more for a retry';
 COMMENT ON COLUMN aggjobs.runs.status IS
-	'queued, running, succeeded, failed, timed_out, cancelled, crashed, skipped (an earlier run was not over) or missed (the scheduler did not run)';
+	'queued, running, succeeded, failed, timed_out, cancelled, crashed, skipped (an earlier run was not over) or missed (not started in time)';
 COMMENT ON COLUMN aggjobs.runs.trigger IS 'schedule, manual, retry, dependency or backfill';
 COMMENT ON COLUMN aggjobs.runs.triggered_by IS 'session user who asked for it, or scheduler';
 COMMENT ON COLUMN aggjobs.runs.queued_at IS 'when it was queued';
@@ -146,6 +175,10 @@ COMMENT ON COLUMN aggjobs.runs.log_dropped IS 'lines above aggjobs.log_lines, wh
 COMMENT ON COLUMN aggjobs.runs.worker_pid IS 'process that ran it';
 COMMENT ON COLUMN aggjobs.runs.owner IS 'role as which it ran';
 COMMENT ON COLUMN aggjobs.runs.job_id IS 'id of its job';
+COMMENT ON COLUMN aggjobs.runs.slots IS 'slots that the row stands for: more than 1 where a sequence was missed or skipped';
+COMMENT ON COLUMN aggjobs.runs.until_slot IS 'the last of them; NULL: there is but one';
+COMMENT ON COLUMN aggjobs.runs.ready_at IS 'a queued run does not start before; NULL: at once';
+COMMENT ON COLUMN aggjobs.runs.retry_of IS 'run that this one tries again';
 
 CREATE VIEW aggjobs.run_logs WITH (security_barrier) AS
 SELECT l.run_id, l.seq, l.logged_at, l.level, l.message
@@ -177,7 +210,7 @@ FROM aggjobs.worker_slots() w
 WHERE pg_catalog.pg_has_role(w.owner, 'USAGE') OR pg_catalog.pg_has_role('pg_monitor', 'USAGE');
 COMMENT ON VIEW aggjobs.workers IS 'worker processes of this database and what they do now';
 COMMENT ON COLUMN aggjobs.workers.pid IS 'process id; NULL while it starts';
-COMMENT ON COLUMN aggjobs.workers.state IS 'starting, running, cancelling, terminating, idle or ended';
+COMMENT ON COLUMN aggjobs.workers.state IS 'starting, running, cancelling, terminating, unresponsive (does not react to SIGTERM), idle or ended';
 COMMENT ON COLUMN aggjobs.workers.owner IS 'role it is connected as';
 COMMENT ON COLUMN aggjobs.workers.job_name IS 'job it runs';
 COMMENT ON COLUMN aggjobs.workers.run_id IS 'run it is at';
@@ -187,6 +220,29 @@ COMMENT ON COLUMN aggjobs.workers.runs_done IS 'runs it has ended since its star
 COMMENT ON COLUMN aggjobs.workers.wait_event_type IS 'kind of what it waits for';
 COMMENT ON COLUMN aggjobs.workers.wait_event IS 'what it waits for';
 COMMENT ON COLUMN aggjobs.workers.blocked_by IS 'processes whose locks it waits for';
+
+CREATE VIEW aggjobs.queues AS
+SELECT q.queue_name,
+       q.min_workers,
+       q.max_workers,
+       (SELECT count(*) FROM aggjobs.job j WHERE j.queue = q.queue_name) AS jobs,
+       (SELECT count(*) FROM aggjobs.run r JOIN aggjobs.job j USING (job_id)
+        WHERE r.status = 'running' AND j.queue = q.queue_name) AS running,
+       (SELECT count(*) FROM aggjobs.run r JOIN aggjobs.job j USING (job_id)
+        WHERE r.status = 'queued' AND j.queue = q.queue_name) AS waiting,
+       (SELECT pg_catalog.clock_timestamp() - min(coalesce(r.ready_at, r.queued_at))
+        FROM aggjobs.run r JOIN aggjobs.job j USING (job_id)
+        WHERE r.status = 'queued' AND j.queue = q.queue_name
+          AND coalesce(r.ready_at, r.queued_at) <= pg_catalog.clock_timestamp()) AS longest_wait
+FROM aggjobs.queue q;
+COMMENT ON VIEW aggjobs.queues IS 'queues: limits, and what runs and waits in them';
+COMMENT ON COLUMN aggjobs.queues.queue_name IS 'name';
+COMMENT ON COLUMN aggjobs.queues.min_workers IS 'idle workers that are kept for it';
+COMMENT ON COLUMN aggjobs.queues.max_workers IS 'runs that may go on at once; aggjobs.max_workers limits those of all queues';
+COMMENT ON COLUMN aggjobs.queues.jobs IS 'jobs that use it';
+COMMENT ON COLUMN aggjobs.queues.running IS 'runs that go on';
+COMMENT ON COLUMN aggjobs.queues.waiting IS 'runs that are queued';
+COMMENT ON COLUMN aggjobs.queues.longest_wait IS 'how long the oldest of them has waited for a worker; NULL: none waits';
 
 CREATE VIEW aggjobs.job_stats WITH (security_barrier) AS
 SELECT j.job_name,
@@ -317,6 +373,14 @@ SELECT 'waiting',
             ELSE pg_catalog.format('%s runs have waited for a worker since %s', count(*), min(r.queued_at)) END
 FROM aggjobs.run r
 WHERE r.status = 'queued' AND r.queued_at < pg_catalog.clock_timestamp() - interval '5 minutes'
+UNION ALL
+SELECT 'unresponsive',
+       CASE WHEN count(*) = 0 THEN 'ok' ELSE 'failing' END,
+       CASE WHEN count(*) = 0 THEN 'all workers that were asked to end have done so'
+            ELSE 'workers that do not react to SIGTERM: '
+                 || pg_catalog.string_agg(pg_catalog.format('PID %s, run %s', w.pid, w.run_id), '; ' ORDER BY w.pid) END
+FROM aggjobs.worker_slots() w
+WHERE w.state = 'unresponsive'
 UNION ALL
 SELECT 'failures',
        CASE WHEN count(*) = 0 THEN 'ok' ELSE 'failing' END,

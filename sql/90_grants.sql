@@ -15,12 +15,13 @@ BEGIN
 	            WHERE e.extname = 'pg_aggjobs' AND d.deptype = 'e'
 	              AND (p.proname IN ('worker_slots', 'scheduler_state')
 	                   OR p.proname LIKE 'aggjobs\_%'
-	                      AND p.proname NOT IN ('aggjobs_grant', 'aggjobs_revoke', 'aggjobs_set', 'aggjobs_drop_pipeline'))
+	                      AND p.proname NOT IN ('aggjobs_grant', 'aggjobs_revoke', 'aggjobs_set', 'aggjobs_set_queue', 'aggjobs_drop_queue',
+	                                             'aggjobs_drop_pipeline'))
 	            UNION ALL
 	            SELECT 'SELECT ON TABLE ' || c.oid::regclass
 	            FROM pg_class c
 	            WHERE c.relnamespace = 'aggjobs'::regnamespace AND c.relkind = 'v'
-	              AND c.relname IN ('jobs', 'runs', 'run_logs', 'workers', 'job_stats', 'settings', 'rollups', 'health')
+	              AND c.relname IN ('jobs', 'runs', 'run_logs', 'workers', 'queues', 'job_stats', 'settings', 'rollups', 'health')
 	            UNION ALL
 	            SELECT 'USAGE ON SCHEMA aggjobs'
 	            UNION ALL
@@ -81,7 +82,7 @@ END;
 $do$;
 
 GRANT USAGE ON SCHEMA aggjobs TO pg_monitor;
-GRANT SELECT ON aggjobs.jobs, aggjobs.runs, aggjobs.run_logs, aggjobs.workers, aggjobs.job_stats,
+GRANT SELECT ON aggjobs.jobs, aggjobs.runs, aggjobs.run_logs, aggjobs.workers, aggjobs.queues, aggjobs.job_stats,
 	aggjobs.settings, aggjobs.rollups, aggjobs.health TO pg_monitor;
 GRANT EXECUTE ON FUNCTION aggjobs.scheduler_state(), aggjobs.worker_slots() TO pg_monitor;
 GRANT EXECUTE ON FUNCTION @extschema@.aggjobs_status(text), @extschema@.aggjobs_history(text, integer),
@@ -98,6 +99,10 @@ SELECT pg_catalog.pg_extension_config_dump('aggjobs.job', 'WHERE NOT builtin');
 SELECT pg_catalog.pg_extension_config_dump('aggjobs.job_job_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('aggjobs.job_state',
 	'WHERE job_id IN (SELECT job_id FROM aggjobs.job WHERE NOT builtin)');
+SELECT pg_catalog.pg_extension_config_dump('aggjobs.job_after',
+	'WHERE job_id IN (SELECT job_id FROM aggjobs.job WHERE NOT builtin)');
+SELECT pg_catalog.pg_extension_config_dump('aggjobs.queue', '');
+SELECT pg_catalog.pg_extension_config_dump('aggjobs.queue_queue_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('aggjobs.rollup', 'WHERE NOT builtin');
 SELECT pg_catalog.pg_extension_config_dump('aggjobs.rollup_state', '');
 SELECT pg_catalog.pg_extension_config_dump('aggjobs.rollup_rollup_id_seq', '');

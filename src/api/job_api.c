@@ -21,6 +21,8 @@
 #include "base/errors.h"
 #include "base/json.h"
 #include "base/spi.h"
+#include "catalog/after.h"
+#include "catalog/queue.h"
 #include "catalog/setting.h"
 #include "miscadmin.h"
 #include "run/step.h"
@@ -34,6 +36,12 @@ PG_FUNCTION_INFO_V1(aggjobs_drop_job);
 PG_FUNCTION_INFO_V1(aggjobs_pause);
 PG_FUNCTION_INFO_V1(aggjobs_resume);
 PG_FUNCTION_INFO_V1(aggjobs_set);
+PG_FUNCTION_INFO_V1(aggjobs_set_queue);
+PG_FUNCTION_INFO_V1(aggjobs_drop_queue);
+
+/* Of aggjobs_alter_job(): they follow what it has in common with create. */
+#define NEW_NAME_ARGUMENT 24
+#define COMMAND_ARGUMENT 25
 
 static char *
 text_argument(FunctionCallInfo fcinfo, int i)
@@ -50,11 +58,70 @@ name_argument(FunctionCallInfo fcinfo, int i)
 	return name;
 }
 
+static bool
+int_argument(FunctionCallInfo fcinfo, int i, int *value)
+{
+	if (PG_ARGISNULL(i))
+		return false;
+	*value = PG_GETARG_INT32(i);
+	return true;
+}
+
+static Interval *
+interval_argument(FunctionCallInfo fcinfo, int i)
+{
+	return PG_ARGISNULL(i) ? NULL : PG_GETARG_INTERVAL_P(i);
+}
+
+/* The elements of a text[]; error 22004 for a NULL among them. */
+static List *
+names_argument(FunctionCallInfo fcinfo, int i)
+{
+	Datum *names;
+	bool *nulls;
+	int n;
+	List *list = NIL;
+
+	deconstruct_array(PG_GETARG_ARRAYTYPE_P(i), TEXTOID, -1, false,
+					  TYPALIGN_INT, &names, &nulls, &n);
+	for (int k = 0; k < n; k++)
+	{
+		char *name = nulls[k] ? NULL : TextDatumGetCString(names[k]);
+
+		aj_job_name_check(name);
+		list = lappend(list, name);
+	}
+	return list;
+}
+
+/*
+ * catch_up, catch_up_limit, start_deadline, overlap, retries, retry_delay,
+ * retry_delay_limit, queue, priority, nice, after.
+ */
+static void
+policy_arguments(FunctionCallInfo fcinfo, int first, AjJobSpec *spec)
+{
+	spec->catch_up = text_argument(fcinfo, first);
+	spec->has_catch_up_limit =
+		int_argument(fcinfo, first + 1, &spec->catch_up_limit);
+	spec->start_deadline = interval_argument(fcinfo, first + 2);
+	spec->overlap = text_argument(fcinfo, first + 3);
+	spec->has_retries = int_argument(fcinfo, first + 4, &spec->retries);
+	spec->retry_delay = interval_argument(fcinfo, first + 5);
+	spec->retry_delay_limit = interval_argument(fcinfo, first + 6);
+	spec->queue = text_argument(fcinfo, first + 7);
+	spec->has_priority = int_argument(fcinfo, first + 8, &spec->priority);
+	spec->has_nice = int_argument(fcinfo, first + 9, &spec->nice);
+	spec->has_after = !PG_ARGISNULL(first + 10);
+	if (spec->has_after)
+		spec->after = names_argument(fcinfo, first + 10);
+}
+
 /*
  * Read the arguments that aggjobs_create_job() and aggjobs_alter_job() have in
  * common, which begin at "first": schedule, steps, time_zone, description,
  * timeout, memory_limit, settings, enabled, keep_successes, keep_failures,
- * keep_age, owner.
+ * keep_age, owner, and then those of policy_arguments().
  */
 static void
 spec_arguments(FunctionCallInfo fcinfo, int first, AjJobSpec *spec)
@@ -65,36 +132,34 @@ spec_arguments(FunctionCallInfo fcinfo, int first, AjJobSpec *spec)
 		spec->steps = PG_GETARG_JSONB_P_COPY(first + 1);
 	spec->time_zone = text_argument(fcinfo, first + 2);
 	spec->description = text_argument(fcinfo, first + 3);
-	if (!PG_ARGISNULL(first + 4))
-		spec->timeout = PG_GETARG_INTERVAL_P(first + 4);
+	spec->timeout = interval_argument(fcinfo, first + 4);
 	spec->memory_limit = text_argument(fcinfo, first + 5);
 	if (!PG_ARGISNULL(first + 6))
 		spec->settings = PG_GETARG_JSONB_P_COPY(first + 6);
 	spec->has_enabled = !PG_ARGISNULL(first + 7);
 	if (spec->has_enabled)
 		spec->enabled = PG_GETARG_BOOL(first + 7);
-	spec->has_keep_successes = !PG_ARGISNULL(first + 8);
-	if (spec->has_keep_successes)
-		spec->keep_successes = PG_GETARG_INT32(first + 8);
-	spec->has_keep_failures = !PG_ARGISNULL(first + 9);
-	if (spec->has_keep_failures)
-		spec->keep_failures = PG_GETARG_INT32(first + 9);
-	if (!PG_ARGISNULL(first + 10))
-		spec->keep_age = PG_GETARG_INTERVAL_P(first + 10);
+	spec->has_keep_successes =
+		int_argument(fcinfo, first + 8, &spec->keep_successes);
+	spec->has_keep_failures =
+		int_argument(fcinfo, first + 9, &spec->keep_failures);
+	spec->keep_age = interval_argument(fcinfo, first + 10);
 	if (!PG_ARGISNULL(first + 11))
 		spec->owner = NameStr(*PG_GETARG_NAME(first + 11));
+	policy_arguments(fcinfo, first + 12, spec);
 }
 
 static int64
 create_job(const char *name, const AjJobSpec *spec)
 {
 	AjJob *job = aj_job_from_spec(name, spec);
-	int64 job_id;
 
 	aj_job_plan_next(job);
-	job_id = aj_job_insert(job);
-	aj_wake_job(job_id);
-	return job_id;
+	job->job_id = aj_job_insert(job);
+	if (spec->has_after)
+		aj_after_set(job, spec->after);
+	aj_wake_job(job->job_id);
+	return job->job_id;
 }
 
 /*
@@ -158,6 +223,8 @@ alter_job(AjJob *job, const AjJobSpec *spec)
 		before.enabled != job->enabled || before.database_oid != MyDatabaseId)
 		aj_job_plan_next(job);
 	aj_job_update(job);
+	if (spec->has_after)
+		aj_after_set(job, spec->after);
 	aj_wake_job(job->job_id);
 }
 
@@ -174,11 +241,11 @@ aggjobs_alter_job(PG_FUNCTION_ARGS)
 {
 	char *name = name_argument(fcinfo, 0);
 	AjJob *job = aj_job_find_to_change(name);
-	char *command = text_argument(fcinfo, 14);
+	char *command = text_argument(fcinfo, COMMAND_ARGUMENT);
 	AjJobSpec spec;
 
 	spec_arguments(fcinfo, 1, &spec);
-	spec.new_name = text_argument(fcinfo, 13);
+	spec.new_name = text_argument(fcinfo, NEW_NAME_ARGUMENT);
 	if (command != NULL && spec.steps != NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -321,6 +388,19 @@ replan_users_of(const char *name)
 	}
 }
 
+static void
+check_may_set(const char *what, const char *name)
+{
+	if (!has_privs_of_role(GetUserId(), aj_catalog_owner()))
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg("permission denied to change %s \"%s\"", what,
+					aj_clip(name)),
+			 errhint(
+				 "It is shared by all jobs: ask the owner of the extension.")));
+}
+
 /*
  * aggjobs_set(name, value) -> void
  *		Set a setting: the value of ${NAME} in schedules, or the keep of
@@ -338,13 +418,7 @@ aggjobs_set(PG_FUNCTION_ARGS)
 	char *value = text_argument(fcinfo, 1);
 
 	check_setting_name(name);
-	if (!has_privs_of_role(GetUserId(), aj_catalog_owner()))
-		ereport(
-			ERROR,
-			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-			 errmsg("permission denied to change setting \"%s\"", name),
-			 errhint(
-				 "Settings are shared by all jobs: ask the owner of the extension.")));
+	check_may_set("setting", name);
 	if (value != NULL)
 	{
 		check_setting_value(name, value);
@@ -358,5 +432,58 @@ aggjobs_set(PG_FUNCTION_ARGS)
 			 errhint(
 				 "List the settings with SELECT * FROM aggjobs.settings.")));
 	replan_users_of(name);
+	PG_RETURN_VOID();
+}
+
+/*
+ * aggjobs_set_queue(name, max_workers, min_workers) -> void
+ *		Make a queue or change its limits: so many runs of its jobs may go on
+ *		at once, and so many idle workers are kept for them.
+ *
+ * Errors: 42501 unless the caller is a member of the extension's owner; 22023
+ * for limits below 0 or 1, above 1024, or the wrong way about.
+ */
+Datum
+aggjobs_set_queue(PG_FUNCTION_ARGS)
+{
+	char *name = text_argument(fcinfo, 0);
+	int most = 0;
+	int least = 0;
+
+	aj_queue_name_check(name);
+	check_may_set("queue", name);
+	if (!int_argument(fcinfo, 1, &most))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("max_workers of queue \"%s\" must not be NULL", name)));
+	(void) int_argument(fcinfo, 2, &least);
+	if (most < 1 || most > 1024 || least < 0 || least > most)
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg(
+				 "invalid limits of queue \"%s\": max_workers %d, min_workers %d",
+				 name, most, least),
+			 errhint(
+				 "max_workers is from 1 to 1024, min_workers from 0 to max_workers.")));
+	aj_queue_put(name, most, least);
+	aj_wake_runs();
+	PG_RETURN_VOID();
+}
+
+/*
+ * aggjobs_drop_queue(name) -> void
+ *		Remove a queue.
+ *
+ * Errors: 42704 if there is none, 2BP01 if jobs use it, 42501.
+ */
+Datum
+aggjobs_drop_queue(PG_FUNCTION_ARGS)
+{
+	char *name = text_argument(fcinfo, 0);
+
+	aj_queue_name_check(name);
+	check_may_set("queue", name);
+	aj_queue_drop(name);
 	PG_RETURN_VOID();
 }

@@ -22,11 +22,14 @@
 #include "base/json.h"
 #include "base/settings.h"
 #include "base/spi.h"
+#include "catalog/after.h"
+#include "catalog/queue.h"
 #include "catalog/setting.h"
 #include "miscadmin.h"
 #include "run/job_settings.h"
 #include "run/step.h"
 #include "time/schedule.h"
+#include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 
 #define LONGEST_NAME 100
@@ -34,10 +37,36 @@
 #define LONGEST_DESCRIPTION 10000
 #define LONGEST_YEARS 1000
 
+#define DEFAULT_CATCH_UP_LIMIT 100
+
 static const char *const json_keys[] = {
-	"name",			  "schedule",	   "steps",		   "command",  "time_zone",
-	"description",	  "timeout",	   "memory_limit", "settings", "enabled",
-	"keep_successes", "keep_failures", "keep_age",	   "owner",	   NULL};
+	"name",
+	"schedule",
+	"steps",
+	"command",
+	"time_zone",
+	"description",
+	"timeout",
+	"memory_limit",
+	"settings",
+	"enabled",
+	"keep_successes",
+	"keep_failures",
+	"keep_age",
+	"owner",
+	"catch_up",
+	"catch_up_limit",
+	"start_deadline",
+	"overlap",
+	"retries",
+	"retry_delay",
+	"retry_delay_limit",
+	"queue",
+	"priority",
+	"nice",
+	"after",
+	NULL,
+};
 
 static void
 refuse_long(const char *what, const char *text, size_t longest)
@@ -126,14 +155,28 @@ parse_memory(const char *text)
 }
 
 static int
-checked_keep(const char *what, int keep)
+checked_int(const char *what, int value, int least, int most)
 {
-	if (keep < 0 || keep > 1000000)
+	if (value < least || value > most)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("%s must be between 0 and 1000000, not %d", what,
-						keep)));
-	return keep;
+				 errmsg("%s must be between %d and %d, not %d", what, least,
+						most, value)));
+	return value;
+}
+
+/* Which of the words it is. */
+static int
+checked_word(const char *what, const char *word, const char *const *words)
+{
+	for (int i = 0; words[i] != NULL; i++)
+		if (strcmp(words[i], word) == 0)
+			return i;
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("invalid %s: \"%s\"", what, aj_clip(word)),
+			 errhint("Write \"%s\", \"%s\" or \"%s\".", words[0], words[1],
+					 words[2])));
 }
 
 /* The new owner must be a role that the current user can act as. */
@@ -188,6 +231,38 @@ check_owner(const AjJob *job)
 				 "Runs connect as the owner of the job: the role needs LOGIN, and CONNECT on the database.")));
 }
 
+/* When its runs start, wait and are tried again. */
+static void
+apply_policy(AjPolicy *policy, const AjJobSpec *spec)
+{
+	if (spec->catch_up != NULL)
+		policy->catch_up =
+			checked_word("catch_up", spec->catch_up, aj_catch_up_names);
+	if (spec->has_catch_up_limit)
+		policy->catch_up_limit =
+			checked_int("catch_up_limit", spec->catch_up_limit, 1, 1000);
+	if (spec->start_deadline != NULL)
+		policy->start_deadline =
+			checked_interval("start_deadline", spec->start_deadline);
+	if (spec->overlap != NULL)
+		policy->overlap =
+			checked_word("overlap", spec->overlap, aj_overlap_names);
+	if (spec->has_retries)
+		policy->retries = checked_int("retries", spec->retries, -1, 100);
+	if (spec->retry_delay != NULL)
+		policy->retry_delay =
+			checked_interval("retry_delay", spec->retry_delay);
+	if (spec->retry_delay_limit != NULL)
+		policy->retry_delay_limit =
+			checked_interval("retry_delay_limit", spec->retry_delay_limit);
+	if (spec->queue != NULL)
+		policy->queue = aj_queue_checked(spec->queue);
+	if (spec->has_priority)
+		policy->priority = checked_int("priority", spec->priority, -100, 100);
+	if (spec->has_nice)
+		policy->nice = checked_int("nice", spec->nice, 0, 19);
+}
+
 /*
  * aj_job_apply_spec
  *		Check what was said and change "job" accordingly; all else stays.
@@ -232,11 +307,13 @@ aj_job_apply_spec(AjJob *job, const AjJobSpec *spec)
 		job->enabled = spec->enabled;
 	if (spec->has_keep_successes)
 		job->keep_successes =
-			checked_keep("keep_successes", spec->keep_successes);
+			checked_int("keep_successes", spec->keep_successes, 0, 1000000);
 	if (spec->has_keep_failures)
-		job->keep_failures = checked_keep("keep_failures", spec->keep_failures);
+		job->keep_failures =
+			checked_int("keep_failures", spec->keep_failures, 0, 1000000);
 	if (spec->keep_age != NULL)
 		job->keep_age = checked_interval("keep_age", spec->keep_age);
+	apply_policy(&job->policy, spec);
 	/* What is paused may stay so, whatever has become of its owner. */
 	if (job->enabled || spec->owner != NULL)
 		check_owner(job);
@@ -267,6 +344,9 @@ aj_job_from_spec(const char *name, const AjJobSpec *spec)
 	job->settings = aj_json_parse("{}");
 	job->keep_successes = -1;
 	job->keep_failures = -1;
+	job->policy.catch_up = AJ_CATCH_UP_LAST;
+	job->policy.catch_up_limit = DEFAULT_CATCH_UP_LIMIT;
+	job->policy.retries = -1;
 	job->last_ended_at = AJ_NO_TIME;
 	job->next_slot = AJ_NO_TIME;
 	aj_job_apply_spec(job, spec);
@@ -357,6 +437,41 @@ json_int(const Jsonb *json, const char *key, int *value)
 	return true;
 }
 
+/* A text or an array of texts, as names of jobs. */
+static List *
+json_names(const Jsonb *json, const char *key)
+{
+	Jsonb *names = aj_json_field(json, key);
+	List *list = NIL;
+
+	if (names == NULL || !aj_json_is_array(names))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("\"%s\" must be an array of names of jobs", key)));
+	for (int i = 0; i < aj_json_length(names); i++)
+		list = lappend(list, aj_json_as_text(aj_json_element(names, i)));
+	return list;
+}
+
+static void
+policy_from_json(const Jsonb *json, AjJobSpec *spec)
+{
+	spec->catch_up = aj_json_text_field(json, "catch_up");
+	spec->has_catch_up_limit =
+		json_int(json, "catch_up_limit", &spec->catch_up_limit);
+	spec->start_deadline = json_interval(json, "start_deadline");
+	spec->overlap = aj_json_text_field(json, "overlap");
+	spec->has_retries = json_int(json, "retries", &spec->retries);
+	spec->retry_delay = json_interval(json, "retry_delay");
+	spec->retry_delay_limit = json_interval(json, "retry_delay_limit");
+	spec->queue = aj_json_text_field(json, "queue");
+	spec->has_priority = json_int(json, "priority", &spec->priority);
+	spec->has_nice = json_int(json, "nice", &spec->nice);
+	spec->has_after = aj_json_field(json, "after") != NULL;
+	if (spec->has_after)
+		spec->after = json_names(json, "after");
+}
+
 /*
  * aj_job_spec_from_json
  *		Read what a JSON object says about a job, and its name.
@@ -399,6 +514,7 @@ aj_job_spec_from_json(const Jsonb *json, AjJobSpec *spec, char **name)
 		json_int(json, "keep_successes", &spec->keep_successes);
 	spec->has_keep_failures =
 		json_int(json, "keep_failures", &spec->keep_failures);
+	policy_from_json(json, spec);
 	enabled = aj_json_text_field(json, "enabled");
 	spec->has_enabled = enabled != NULL;
 	if (enabled != NULL && !parse_bool(enabled, &spec->enabled))

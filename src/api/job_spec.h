@@ -27,6 +27,22 @@ typedef struct AjJobSpec
 	int keep_failures;
 	Interval *keep_age;
 	char *owner;
+	char *catch_up;
+	bool has_catch_up_limit;
+	int catch_up_limit;
+	Interval *start_deadline; /* zero for none */
+	char *overlap;
+	bool has_retries;
+	int retries; /* -1: as the kind of the error says */
+	Interval *retry_delay;
+	Interval *retry_delay_limit;
+	char *queue; /* "" for none */
+	bool has_priority;
+	int priority;
+	bool has_nice;
+	int nice;
+	bool has_after;
+	List *after; /* names of jobs */
 } AjJobSpec;
 
 extern void aj_job_name_check(const char *name);

@@ -89,7 +89,11 @@ state_name(const AjSlotView *slot)
 	};
 
 	if (slot->state == AJ_SLOT_RUNNING && slot->stop != AJ_STOP_NONE)
+	{
+		if (slot->unresponsive)
+			return "unresponsive";
 		return slot->terminated ? "terminating" : "cancelling";
+	}
 	return names[slot->state];
 }
 

@@ -262,7 +262,8 @@ aggjobs_cancel(PG_FUNCTION_ARGS)
 /*
  * aggjobs_retry(run_id) -> run id
  *		Queue another attempt at a run that has ended: same job as it is now,
- *		same instant.
+ *		same slot, same instant.  It goes on with the step that failed, unless
+ *		the steps have been changed.
  *
  * Errors: 55000 if the run is not over, 42704 if its job was dropped.
  */
@@ -293,8 +294,7 @@ aggjobs_retry(PG_FUNCTION_ARGS)
 				 errdetail("The job belongs to role \"%s\" by now.",
 						   job->owner_name)));
 	aj_segment_require("aggjobs_retry()");
-	run_id = aj_run_insert(job->job_id, job->name, job->owner, run->at,
-						   run->attempt + 1, "retry");
+	run_id = aj_run_retry(run);
 	aj_wake_runs();
 	PG_RETURN_INT64(run_id);
 }

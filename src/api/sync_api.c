@@ -21,6 +21,7 @@
 #include "base/errors.h"
 #include "base/json.h"
 #include "base/spi.h"
+#include "catalog/after.h"
 #include "miscadmin.h"
 #include "shmem/wake.h"
 #include "utils/fmgrprotos.h"
@@ -55,7 +56,7 @@ typedef struct Field
 	char *value; /* NULL for none */
 } Field;
 
-#define MAX_FIELDS 12
+#define MAX_FIELDS 22
 
 static char *
 interval_text(Interval *interval)
@@ -69,6 +70,7 @@ interval_text(Interval *interval)
 static void
 fields_of(const AjJob *job, Field *fields)
 {
+	const AjPolicy *p = &job->policy;
 	const Field all[MAX_FIELDS] = {
 		{"schedule", job->schedule},
 		{"time_zone", job->time_zone},
@@ -82,6 +84,16 @@ fields_of(const AjJob *job, Field *fields)
 		{"keep_failures", psprintf("%d", job->keep_failures)},
 		{"keep_age", interval_text(job->keep_age)},
 		{"owner", job->owner_name},
+		{"catch_up", unconstify(char *, aj_catch_up_names[p->catch_up])},
+		{"catch_up_limit", psprintf("%d", p->catch_up_limit)},
+		{"start_deadline", interval_text(p->start_deadline)},
+		{"overlap", unconstify(char *, aj_overlap_names[p->overlap])},
+		{"retries", p->retries < 0 ? NULL : psprintf("%d", p->retries)},
+		{"retry_delay", interval_text(p->retry_delay)},
+		{"retry_delay_limit", interval_text(p->retry_delay_limit)},
+		{"queue", p->queue},
+		{"priority", psprintf("%d", p->priority)},
+		{"nice", psprintf("%d", p->nice)},
 	};
 
 	memcpy(fields, all, sizeof(all));
@@ -111,6 +123,23 @@ differences(const AjJob *before, const AjJob *after)
 	return text.len == 0 ? NULL : text.data;
 }
 
+/* The same for the jobs that a job runs after; "changes" may be NULL. */
+static char *
+add_difference_of_after(char *changes, const AjJob *job, const AjJobSpec *spec)
+{
+	char *before;
+	char *after;
+
+	if (!spec->has_after)
+		return changes;
+	before = aj_after_text(aj_after_names(job->job_id));
+	after = aj_after_text(spec->after);
+	if (strcmp(before, after) == 0)
+		return changes;
+	return psprintf("%s%safter: %s -> %s", changes == NULL ? "" : changes,
+					changes == NULL ? "" : "; ", before, after);
+}
+
 static bool
 timing_changed(const AjJob *before, const AjJob *after)
 {
@@ -130,7 +159,10 @@ create(const Sync *sync, const char *name, const AjJobSpec *spec)
 
 	aj_job_plan_next(job);
 	if (!sync->dry_run)
-		aj_wake_job(aj_job_insert(job));
+	{
+		job->job_id = aj_job_insert(job);
+		aj_wake_job(job->job_id);
+	}
 	tell(sync, "create", name, NULL);
 }
 
@@ -141,7 +173,8 @@ change(const Sync *sync, AjJob *job, const AjJobSpec *spec)
 	char *changes;
 
 	aj_job_apply_spec(job, spec);
-	changes = differences(&before, job);
+	changes =
+		add_difference_of_after(differences(&before, job), job, spec);
 	if (changes != NULL && timing_changed(&before, job))
 		aj_job_plan_next(job);
 	if (changes != NULL && !sync->dry_run)
@@ -150,6 +183,18 @@ change(const Sync *sync, AjJob *job, const AjJobSpec *spec)
 		aj_wake_job(job->job_id);
 	}
 	tell(sync, changes == NULL ? "keep" : "change", job->name, changes);
+}
+
+/* Once all declared jobs are there, as they may name later ones. */
+static void
+set_after(const Jsonb *json)
+{
+	AjJobSpec spec;
+	char *name;
+
+	aj_job_spec_from_json(json, &spec, &name);
+	if (spec.has_after)
+		aj_after_set(aj_job_find_to_change(name), spec.after);
 }
 
 /* Bring one declared job about; returns its name. */
@@ -241,6 +286,8 @@ aggjobs_sync_jobs(PG_FUNCTION_ARGS)
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 					 errmsg("job \"%s\" is declared twice", declared[i])));
 	}
+	for (int i = 0; i < n && !sync.dry_run; i++)
+		set_after(aj_json_element(jobs, i));
 	if (prune)
 		drop_others(&sync, declared, n);
 	PG_RETURN_NULL();

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * errors.c
- *	  Helps for messages that quote what users wrote.
+ *	  Helps for messages that quote what users wrote, and kinds of errors.
  *
  * No state, no locks.
  *
@@ -18,6 +18,32 @@
 #include "mb/pg_wchar.h"
 
 #define LONGEST 100
+
+typedef struct ErrorKind
+{
+	const char *prefix; /* of SQLSTATEs: a class, or one of them */
+	AjErrorKind kind;
+} ErrorKind;
+
+/* From the table of error codes in the server's manual; first match counts. */
+static const ErrorKind error_kinds[] = {
+	{"40", AJ_ERROR_PASSES},	/* serialization failure, deadlock */
+	{"55P03", AJ_ERROR_PASSES}, /* lock timeout */
+	{"55006", AJ_ERROR_PASSES}, /* object in use */
+	{"53", AJ_ERROR_PASSES},	/* memory, disk, connections are short */
+	{"08", AJ_ERROR_PASSES},	/* connections of foreign tables and the like */
+	{"57P", AJ_ERROR_PASSES},	/* shutdown, crash, cannot connect now */
+	{"58030", AJ_ERROR_PASSES}, /* I/O error */
+	{"72", AJ_ERROR_PASSES},	/* snapshot too old */
+	{"42", AJ_ERROR_STAYS},		/* syntax, privileges, what does not exist */
+	{"0A", AJ_ERROR_STAYS},		/* feature not supported */
+	{"28", AJ_ERROR_STAYS},		/* invalid authorization */
+	{"2B", AJ_ERROR_STAYS},		/* dependent objects */
+	{"3D", AJ_ERROR_STAYS},		/* no such database */
+	{"3F", AJ_ERROR_STAYS},		/* no such schema */
+	{"25", AJ_ERROR_STAYS},		/* transaction state, read only included */
+	{"AJ001", AJ_ERROR_STAYS},	/* a rollup differs from its query */
+};
 
 /*
  * aj_clip
@@ -37,4 +63,15 @@ aj_clip(const char *text)
 		if ((unsigned char) *c < ' ' || *c == 0x7f)
 			*c = '?';
 	return clipped;
+}
+
+/* Whether an error with this SQLSTATE, or NULL, may be gone the next time. */
+AjErrorKind
+aj_error_kind(const char *sqlstate)
+{
+	for (size_t i = 0; sqlstate != NULL && i < lengthof(error_kinds); i++)
+		if (strncmp(sqlstate, error_kinds[i].prefix,
+					strlen(error_kinds[i].prefix)) == 0)
+			return error_kinds[i].kind;
+	return AJ_ERROR_OTHER;
 }

@@ -36,14 +36,29 @@
 	"SELECT j.job_id, j.job_name, j.description, j.owner::oid, j.owner_name::text," \
 	" j.schedule, j.time_zone, j.enabled, j.steps, j.timeout, j.memory_limit,"      \
 	" j.settings, j.keep_successes, j.keep_failures, j.keep_age,"                   \
-	" j.database_oid, j.builtin, s.next_slot, s.last_ended_at"                      \
+	" j.database_oid, j.builtin, s.next_slot, s.last_ended_at, j.catch_up," \
+	" j.catch_up_limit, j.start_deadline, j.overlap, j.retries, j.retry_delay," \
+	" j.retry_delay_limit, j.queue, j.priority, j.nice" \
 	" FROM aggjobs.job j JOIN aggjobs.job_state s USING (job_id)"
 
+const char *const aj_catch_up_names[] = {"skip", "last", "all", NULL};
+const char *const aj_overlap_names[] = {"skip", "queue", "replace", NULL};
+
+/* Which of the names it is; the table lets no other in. */
+static int
+name_index(const char *const *names, const char *name)
+{
+	for (int i = 0; names[i] != NULL; i++)
+		if (strcmp(names[i], name) == 0)
+			return i;
+	elog(ERROR, "unexpected policy \"%s\"", name);
+}
+
 static Interval *
-read_interval(int column, MemoryContext context)
+read_interval(uint64 row, int column, MemoryContext context)
 {
 	bool isnull;
-	Datum value = aj_spi_datum(0, column, &isnull);
+	Datum value = aj_spi_datum(row, column, &isnull);
 	Interval *copy;
 
 	if (isnull)
@@ -51,6 +66,22 @@ read_interval(int column, MemoryContext context)
 	copy = MemoryContextAlloc(context, sizeof(Interval));
 	*copy = *DatumGetIntervalP(value);
 	return copy;
+}
+
+static void
+read_policy(AjPolicy *policy, MemoryContext context)
+{
+	policy->catch_up =
+		name_index(aj_catch_up_names, aj_spi_text(0, 20, context));
+	policy->catch_up_limit = (int) aj_spi_int8(0, 21, 0);
+	policy->start_deadline = read_interval(0, 22, context);
+	policy->overlap = name_index(aj_overlap_names, aj_spi_text(0, 23, context));
+	policy->retries = (int) aj_spi_int8(0, 24, -1);
+	policy->retry_delay = read_interval(0, 25, context);
+	policy->retry_delay_limit = read_interval(0, 26, context);
+	policy->queue = aj_spi_text(0, 27, context);
+	policy->priority = (int) aj_spi_int8(0, 28, 0);
+	policy->nice = (int) aj_spi_int8(0, 29, 0);
 }
 
 static AjJob *
@@ -67,16 +98,17 @@ read_job(MemoryContext context)
 	job->time_zone = aj_spi_text(0, 7, context);
 	job->enabled = aj_spi_bool(0, 8);
 	job->steps = aj_spi_jsonb(0, 9, context);
-	job->timeout = read_interval(10, context);
+	job->timeout = read_interval(0, 10, context);
 	job->memory_limit = aj_spi_int8(0, 11, 0);
 	job->settings = aj_spi_jsonb(0, 12, context);
 	job->keep_successes = (int) aj_spi_int8(0, 13, -1);
 	job->keep_failures = (int) aj_spi_int8(0, 14, -1);
-	job->keep_age = read_interval(15, context);
+	job->keep_age = read_interval(0, 15, context);
 	job->database_oid = aj_spi_oid(0, 16);
 	job->builtin = aj_spi_bool(0, 17);
 	job->next_slot = aj_spi_time(0, 18, AJ_NO_TIME);
 	job->last_ended_at = aj_spi_time(0, 19, AJ_NO_TIME);
+	read_policy(&job->policy, context);
 	return job;
 }
 
@@ -182,7 +214,18 @@ nullable_int4(int value)
 		aj_arg(INT8OID, Int64GetDatum((job)->memory_limit),                  \
 			   (job)->memory_limit == 0),                                    \
 		aj_arg_jsonb((job)->settings), nullable_int4((job)->keep_successes), \
-		nullable_int4((job)->keep_failures), aj_arg_interval((job)->keep_age)
+		nullable_int4((job)->keep_failures),                                 \
+		aj_arg_interval((job)->keep_age),                                    \
+		aj_arg_text(aj_catch_up_names[(job)->policy.catch_up]),              \
+		aj_arg_int4((job)->policy.catch_up_limit),                           \
+		aj_arg_interval((job)->policy.start_deadline),                       \
+		aj_arg_text(aj_overlap_names[(job)->policy.overlap]),                \
+		nullable_int4((job)->policy.retries),                                \
+		aj_arg_interval((job)->policy.retry_delay),                          \
+		aj_arg_interval((job)->policy.retry_delay_limit),                    \
+		aj_arg_text((job)->policy.queue),                                    \
+		aj_arg_int4((job)->policy.priority),                                 \
+		aj_arg_int4((job)->policy.nice)
 
 /* Write a new job; error 42710 if the name is taken.  Returns its id. */
 int64
@@ -195,9 +238,12 @@ aj_job_insert(const AjJob *job)
 	if (aj_spi_run("INSERT INTO aggjobs.job (job_name, description, owner,"
 				   " owner_name, schedule, time_zone, enabled, steps, timeout,"
 				   " memory_limit, settings, keep_successes, keep_failures,"
-				   " keep_age, database_oid)"
+				   " keep_age, catch_up, catch_up_limit, start_deadline,"
+				   " overlap, retries, retry_delay, retry_delay_limit, queue,"
+				   " priority, nice, database_oid)"
 				   " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11,"
-				   " $12, $13, $14, $15)"
+				   " $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22,"
+				   " $23, $24, $25)"
 				   " ON CONFLICT (job_name) DO NOTHING RETURNING job_id",
 				   AJ_ARGS(JOB_VALUES(job), aj_arg_oid(MyDatabaseId))) == 0)
 		ereport(ERROR,
@@ -226,9 +272,13 @@ aj_job_update(const AjJob *job)
 					  " time_zone = $6, enabled = $7, steps = $8, timeout = $9,"
 					  " memory_limit = $10, settings = $11,"
 					  " keep_successes = $12, keep_failures = $13,"
-					  " keep_age = $14, database_oid = $15,"
+					  " keep_age = $14, catch_up = $15, catch_up_limit = $16,"
+					  " start_deadline = $17, overlap = $18, retries = $19,"
+					  " retry_delay = $20, retry_delay_limit = $21,"
+					  " queue = $22, priority = $23, nice = $24,"
+					  " database_oid = $25,"
 					  " changed_by = session_user, changed_at = now()"
-					  " WHERE job_id = $16",
+					  " WHERE job_id = $26",
 					  AJ_ARGS(JOB_VALUES(job), aj_arg_oid(MyDatabaseId),
 							  aj_arg_int8(job->job_id)));
 	(void) aj_spi_run("UPDATE aggjobs.job_state SET next_slot = $2"
@@ -351,7 +401,8 @@ aj_job_plans(const int64 *job_ids, int njobs, int *n, MemoryContext context)
 		" greatest(s.last_slot, j.changed_at), s.last_ended_at,"
 		" s.next_slot IS NULL AND EXISTS (SELECT FROM aggjobs.run r"
 		" WHERE r.job_id = j.job_id"
-		" AND r.status IN ('queued', 'running'))"
+		" AND r.status IN ('queued', 'running')),"
+		" j.catch_up, j.catch_up_limit, j.start_deadline"
 		" FROM aggjobs.job j JOIN aggjobs.job_state s USING (job_id)"
 		" WHERE j.enabled AND j.schedule IS NOT NULL"
 		" AND j.database_oid = $2"
@@ -368,6 +419,10 @@ aj_job_plans(const int64 *job_ids, int njobs, int *n, MemoryContext context)
 		plans[i].known_since = aj_spi_time((uint64) i, 5, AJ_NO_TIME);
 		plans[i].last_ended_at = aj_spi_time((uint64) i, 6, AJ_NO_TIME);
 		plans[i].running = aj_spi_bool((uint64) i, 7);
+		plans[i].catch_up = name_index(
+			aj_catch_up_names, aj_spi_text((uint64) i, 8, context));
+		plans[i].catch_up_limit = (int) aj_spi_int8((uint64) i, 9, 0);
+		plans[i].start_deadline = read_interval((uint64) i, 10, context);
 	}
 	aj_spi_close(&spi);
 	return plans;

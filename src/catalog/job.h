@@ -9,6 +9,36 @@
 #include "datatype/timestamp.h"
 #include "utils/jsonb.h"
 
+/* What is run of slots that passed. */
+typedef enum AjCatchUp
+{
+	AJ_CATCH_UP_SKIP,
+	AJ_CATCH_UP_LAST,
+	AJ_CATCH_UP_ALL
+} AjCatchUp;
+
+/* What a slot does while a run of the job is not over. */
+typedef enum AjOverlap
+{
+	AJ_OVERLAP_SKIP,
+	AJ_OVERLAP_QUEUE,
+	AJ_OVERLAP_REPLACE
+} AjOverlap;
+
+typedef struct AjPolicy
+{
+	AjCatchUp catch_up;
+	int catch_up_limit;		  /* most slots that are run late */
+	Interval *start_deadline; /* or NULL */
+	AjOverlap overlap;
+	int retries;				 /* -1: as the kind of the error says */
+	Interval *retry_delay;		 /* or NULL for the usual one */
+	Interval *retry_delay_limit; /* or NULL for the usual one */
+	char *queue;				 /* or NULL */
+	int priority;
+	int nice;
+} AjPolicy;
+
 typedef struct AjJob
 {
 	int64 job_id;
@@ -26,6 +56,7 @@ typedef struct AjJob
 	int keep_successes; /* -1: as the server's setting says */
 	int keep_failures;
 	Interval *keep_age; /* or NULL */
+	AjPolicy policy;
 	Oid database_oid;
 	bool builtin;
 	TimestampTz next_slot; /* AJ_NO_TIME: none planned */
@@ -42,7 +73,13 @@ typedef struct AjJobPlan
 	TimestampTz known_since; /* last slot, or when it was made or changed */
 	TimestampTz last_ended_at;
 	bool running; /* or queued */
+	AjCatchUp catch_up;
+	int catch_up_limit;
+	Interval *start_deadline; /* or NULL */
 } AjJobPlan;
+
+extern const char *const aj_catch_up_names[];
+extern const char *const aj_overlap_names[];
 
 extern AjJob *aj_job_find(const char *name, bool missing_ok);
 extern AjJob *aj_job_get(int64 job_id);

@@ -23,9 +23,10 @@
 #include "access/xact.h"
 #include "base/clock.h"
 #include "base/spi.h"
+#include "catalog/after.h"
+#include "catalog/retry.h"
 #include "catalog/run.h"
 #include "miscadmin.h"
-#include "utils/array.h"
 
 /* Queue a run that somebody asked for, or a retry; returns its id. */
 int64
@@ -60,8 +61,13 @@ aj_run_find(int64 run_id)
 
 	aj_spi_open(&spi, AJ_RIGHTS_CATALOG);
 	if (aj_spi_run("SELECT r.run_id, r.job_id, r.job_name, r.owner::oid,"
-				   " r.slot, r.at, r.attempt, r.status, r.xmin"
-				   " FROM aggjobs.run r WHERE r.run_id = $1",
+				   " r.slot, r.at, r.attempt, r.status, r.xmin,"
+				   " CASE WHEN r.definition = jsonb_hash(j.steps)"
+				   " AND jsonb_array_length(r.steps)"
+				   " < jsonb_array_length(j.steps)"
+				   " THEN jsonb_array_length(r.steps) END"
+				   " FROM aggjobs.run r LEFT JOIN aggjobs.job j USING (job_id)"
+				   " WHERE r.run_id = $1",
 				   AJ_ARGS(aj_arg_int8(run_id))) > 0)
 	{
 		run = MemoryContextAllocZero(context, sizeof(AjRun));
@@ -75,6 +81,7 @@ aj_run_find(int64 run_id)
 		run->status = aj_spi_text(0, 8, context);
 		run->uncommitted = TransactionIdIsCurrentTransactionId(
 			DatumGetTransactionId(aj_spi_datum(0, 9, &isnull)));
+		run->steps_done = (int) aj_spi_int8(0, 10, 0);
 	}
 	aj_spi_close(&spi);
 	return run;
@@ -101,19 +108,31 @@ aj_run_status_latest(int64 run_id)
  * aj_run_mark_running
  *		queued -> running; false if the run is not queued any more, or another
  *		run of its job is running.  A unique index keeps it so.
+ *
+ * In a worker it is noted which steps it has; the results of earlier attempts
+ * count only if the steps are still the same.
  */
 bool
-aj_run_mark_running(int64 run_id, int pid, TimestampTz start)
+aj_run_mark_running(int64 run_id, int pid, TimestampTz start, bool in_worker)
 {
 	return aj_catalog_run("UPDATE aggjobs.run SET status = 'running',"
 						  " started_at = $2, worker_pid = $3,"
-						  " worker_start = $4"
+						  " worker_start = $4,"
+						  " steps = CASE WHEN run.definition = d.hash"
+						  " AND jsonb_array_length(run.steps) < d.nsteps"
+						  " THEN run.steps ELSE '[]' END,"
+						  " definition = CASE WHEN $5 THEN d.hash END"
+						  " FROM (SELECT jsonb_hash(j.steps) AS hash,"
+						  " jsonb_array_length(j.steps) AS nsteps"
+						  " FROM aggjobs.run r JOIN aggjobs.job j USING (job_id)"
+						  " WHERE r.run_id = $1) d"
 						  " WHERE run_id = $1 AND status = 'queued'"
 						  " AND NOT EXISTS (SELECT FROM aggjobs.run o"
 						  " WHERE o.job_id = run.job_id"
 						  " AND o.status = 'running')",
 						  AJ_ARGS(aj_arg_int8(run_id), aj_arg_time(aj_now()),
-								  aj_arg_int4(pid), aj_arg_time(start))) > 0;
+								  aj_arg_int4(pid), aj_arg_time(start),
+								  aj_arg_bool(in_worker))) > 0;
 }
 
 /* Add the result of a finished step. */
@@ -125,9 +144,12 @@ aj_run_add_step(int64 run_id, const Jsonb *result)
 						  AJ_ARGS(aj_arg_int8(run_id), aj_arg_jsonb(result)));
 }
 
-/* Carry the outcome of a run over to its job. */
+/*
+ * Carry the outcome of a run over to its job.  A failure that will be tried
+ * again is none yet.
+ */
 static void
-update_job_state(int64 run_id, const char *status)
+update_job_state(int64 run_id, const char *status, bool tried_again)
 {
 	(void) aj_spi_run("UPDATE aggjobs.job_state s SET last_run_id = r.run_id,"
 					  " last_status = r.status,"
@@ -136,16 +158,18 @@ update_job_state(int64 run_id, const char *status)
 					  " failures_in_a_row = CASE"
 					  " WHEN $2 = 'succeeded' THEN 0"
 					  " WHEN $2 IN ('failed', 'timed_out', 'crashed')"
-					  " THEN s.failures_in_a_row + 1"
+					  " AND NOT $3 THEN s.failures_in_a_row + 1"
 					  " ELSE s.failures_in_a_row END"
 					  " FROM aggjobs.run r"
 					  " WHERE r.run_id = $1 AND s.job_id = r.job_id",
-					  AJ_ARGS(aj_arg_int8(run_id), aj_arg_text(status)));
+					  AJ_ARGS(aj_arg_int8(run_id), aj_arg_text(status),
+							  aj_arg_bool(tried_again)));
 }
 
 /*
  * aj_run_finish
- *		Give a run its final status, and its job the outcome.
+ *		Give a run its final status, and its job the outcome; queue another
+ *		attempt, or the jobs that run after this one.
  *
  * False if the run had one already, or is gone; nothing is changed then.
  */
@@ -178,148 +202,56 @@ aj_run_finish(int64 run_id, const AjRunEnd *end)
 				aj_arg_int8(used->peak_memory), aj_arg_int4(end->log_lines),
 				aj_arg_int4(end->log_dropped)));
 	if (rows > 0)
-		update_job_state(run_id, end->status);
+		update_job_state(run_id, end->status, aj_retry_queue(run_id, end));
 	aj_spi_close(&spi);
+	if (rows > 0 && strcmp(end->status, "succeeded") == 0)
+		(void) aj_after_succeeded(run_id);
 	return rows > 0;
-}
-
-static AjArg
-arg_array(Oid array_type, Oid type, int length, char align, bool byval,
-		  Datum *values, bool *nulls, int n)
-{
-	int lower = 1;
-	ArrayType *array = construct_md_array(values, nulls, 1, &n, &lower, type,
-										  length, byval, align);
-
-	return aj_arg(array_type, PointerGetDatum(array), false);
-}
-
-#define arg_int8s(values, n)                                              \
-	arg_array(INT8ARRAYOID, INT8OID, 8, TYPALIGN_DOUBLE, FLOAT8PASSBYVAL, \
-			  (values), NULL, (n))
-#define arg_times(values, nulls, n)                                    \
-	arg_array(TIMESTAMPTZARRAYOID, TIMESTAMPTZOID, 8, TYPALIGN_DOUBLE, \
-			  FLOAT8PASSBYVAL, (values), (nulls), (n))
-#define arg_bools(values, n)                                                 \
-	arg_array(BOOLARRAYOID, BOOLOID, 1, TYPALIGN_CHAR, true, (values), NULL, \
-			  (n))
-#define arg_int4s(values, n) \
-	arg_array(INT4ARRAYOID, INT4OID, 4, TYPALIGN_INT, true, (values), NULL, (n))
-
-typedef struct FireColumns
-{
-	Datum *job_ids;
-	Datum *slots;
-	Datum *nexts;
-	bool *next_nulls;
-	Datum *overlaps;
-	Datum *missed;
-	Datum *first_missed;
-	bool *missed_nulls;
-} FireColumns;
-
-static void
-fill_columns(FireColumns *c, const AjFiredSlot *slots, int n)
-{
-	Size size = sizeof(Datum) * (Size) n;
-
-	c->job_ids = palloc(size);
-	c->slots = palloc(size);
-	c->nexts = palloc(size);
-	c->next_nulls = palloc(sizeof(bool) * (Size) n);
-	c->overlaps = palloc(size);
-	c->missed = palloc(size);
-	c->first_missed = palloc(size);
-	c->missed_nulls = palloc(sizeof(bool) * (Size) n);
-	for (int i = 0; i < n; i++)
-	{
-		c->job_ids[i] = Int64GetDatum(slots[i].job_id);
-		c->slots[i] = TimestampTzGetDatum(slots[i].slot);
-		c->nexts[i] = TimestampTzGetDatum(slots[i].next_slot);
-		c->next_nulls[i] = slots[i].next_slot == AJ_NO_TIME;
-		c->overlaps[i] = BoolGetDatum(slots[i].overlap);
-		c->missed[i] = Int32GetDatum(slots[i].missed);
-		c->first_missed[i] = TimestampTzGetDatum(slots[i].first_missed);
-		c->missed_nulls[i] = slots[i].missed == 0;
-	}
-}
-
-/*
- * aj_runs_fire
- *		Record "n" due slots and plan the slots after them, in one statement.
- *
- * claimed[i] tells whether slots[i] was recorded; it is not if the job was
- * changed, paused or dropped since its plan was read, or is about to be by a
- * transaction that is still open: nobody can stop the clock by waiting.
- */
-void
-aj_runs_fire(const AjFiredSlot *slots, int n, bool *claimed)
-{
-	AjSpi spi;
-	FireColumns c;
-	uint64 rows;
-
-	fill_columns(&c, slots, n);
-	aj_spi_open(&spi, AJ_RIGHTS_CATALOG);
-	rows = aj_spi_run(
-		"WITH fired AS (SELECT * FROM unnest($1, $2, $3, $4, $5, $6)"
-		" AS f (job_id, slot, next_slot, overlap, missed, first_missed)),"
-		" free AS (SELECT s.job_id FROM fired f JOIN aggjobs.job_state s"
-		" ON s.job_id = f.job_id AND s.next_slot = f.slot"
-		" FOR NO KEY UPDATE OF s SKIP LOCKED),"
-		" claimed AS (UPDATE aggjobs.job_state s"
-		" SET last_slot = f.slot, next_slot = f.next_slot"
-		" FROM fired f JOIN aggjobs.job j USING (job_id)"
-		" WHERE s.job_id = f.job_id AND s.job_id IN (SELECT job_id FROM free)"
-		" AND j.enabled"
-		" RETURNING f.*, j.job_name, j.owner),"
-		" missed AS (INSERT INTO aggjobs.run (job_id, job_name, owner,"
-		" slot, status, trigger, triggered_by, queued_at, ended_at, note)"
-		" SELECT job_id, job_name, owner, first_missed, 'missed',"
-		" 'schedule', 'scheduler', $7, $7,"
-		" format('%s slots were missed from here on: the scheduler did not run', missed)"
-		" FROM claimed WHERE missed > 0"
-		" ON CONFLICT DO NOTHING)"
-		" INSERT INTO aggjobs.run (job_id, job_name, owner, slot,"
-		" status, trigger, triggered_by, queued_at, ended_at, note)"
-		" SELECT job_id, job_name, owner, slot,"
-		" CASE WHEN overlap THEN 'skipped' ELSE 'queued' END,"
-		" 'schedule', 'scheduler', $7, CASE WHEN overlap THEN $7 END,"
-		" CASE WHEN overlap THEN 'an earlier run of the job was not over' END"
-		" FROM claimed ON CONFLICT DO NOTHING RETURNING job_id",
-		AJ_ARGS(arg_int8s(c.job_ids, n), arg_times(c.slots, NULL, n),
-				arg_times(c.nexts, c.next_nulls, n), arg_bools(c.overlaps, n),
-				arg_int4s(c.missed, n),
-				arg_times(c.first_missed, c.missed_nulls, n),
-				aj_arg_time(aj_now())));
-	for (int i = 0; i < n; i++)
-	{
-		claimed[i] = false;
-		for (uint64 row = 0; row < rows && !claimed[i]; row++)
-			claimed[i] = aj_spi_int8(row, 1, 0) == slots[i].job_id;
-	}
-	aj_spi_close(&spi);
 }
 
 /*
  * aj_runs_queued
- *		The oldest queued run of each job, the oldest of these first, at most
- *		"limit" of them, in "context".
+ *		The oldest queued run of each job that may start now, those first that
+ *		have waited longest, at most "limit" of each queue, in "context".
+ *		"next_ready" is when the next of those that must wait may start;
+ *		DT_NOEND for none.
+ *
+ * A point of priority counts as a minute of waiting, so that what is urgent
+ * goes first and nothing waits for ever.
  */
 AjQueuedRun *
-aj_runs_queued(int limit, int *n, MemoryContext context)
+aj_runs_queued(int limit, int *n, TimestampTz *next_ready,
+			   MemoryContext context)
 {
 	AjSpi spi;
 	AjQueuedRun *runs;
+	TimestampTz now = aj_now();
 
 	aj_spi_open(&spi, AJ_RIGHTS_CATALOG);
-	*n = (int) aj_spi_run("SELECT q.* FROM (SELECT DISTINCT ON (r.job_id)"
-						  " r.run_id, r.job_id, r.owner::oid,"
-						  " count(*) OVER (PARTITION BY r.job_id) > 1"
-						  " FROM aggjobs.run r WHERE r.status = 'queued'"
-						  " ORDER BY r.job_id, r.run_id) q"
-						  " ORDER BY q.run_id LIMIT $1",
-						  AJ_ARGS(aj_arg_int8(limit)));
+	(void) aj_spi_run("SELECT min(r.ready_at) FROM aggjobs.run r"
+					  " WHERE r.status = 'queued' AND r.ready_at > $1",
+					  AJ_ARGS(aj_arg_time(now)));
+	*next_ready = aj_spi_time(0, 1, DT_NOEND);
+	*n = (int) aj_spi_run(
+		"SELECT w.run_id, w.job_id, w.owner, w.has_more, w.late_at, w.queue_id,"
+		" w.max_workers, w.min_workers FROM (SELECT h.*, q.queue_id,"
+		" q.max_workers, q.min_workers,"
+		" h.since - j.priority * interval '1 minute' AS turn,"
+		" CASE WHEN h.trigger = 'schedule' THEN h.slot + j.start_deadline END"
+		" AS late_at,"
+		" row_number() OVER (PARTITION BY q.queue_id ORDER BY"
+		" h.since - j.priority * interval '1 minute', h.run_id) AS place"
+		" FROM (SELECT DISTINCT ON (r.job_id)"
+		" r.run_id, r.job_id, r.owner::oid, r.slot, r.trigger,"
+		" coalesce(r.ready_at, r.queued_at) AS since,"
+		" count(*) OVER (PARTITION BY r.job_id) > 1 AS has_more"
+		" FROM aggjobs.run r WHERE r.status = 'queued'"
+		" AND (r.ready_at IS NULL OR r.ready_at <= $2)"
+		" ORDER BY r.job_id, coalesce(r.slot, r.queued_at), r.run_id) h"
+		" LEFT JOIN aggjobs.job j USING (job_id)"
+		" LEFT JOIN aggjobs.queue q ON q.queue_name = j.queue) w"
+		" WHERE w.place <= $1 ORDER BY w.turn, w.run_id",
+		AJ_ARGS(aj_arg_int8(limit), aj_arg_time(now)));
 	runs = MemoryContextAlloc(context, sizeof(AjQueuedRun) * (Size) Max(*n, 1));
 	for (int i = 0; i < *n; i++)
 	{
@@ -327,9 +259,30 @@ aj_runs_queued(int limit, int *n, MemoryContext context)
 		runs[i].job_id = aj_spi_int8((uint64) i, 2, 0);
 		runs[i].owner = aj_spi_oid((uint64) i, 3);
 		runs[i].has_more = aj_spi_bool((uint64) i, 4);
+		runs[i].late_at = aj_spi_time((uint64) i, 5, DT_NOEND);
+		runs[i].queue_id = (int) aj_spi_int8((uint64) i, 6, 0);
+		runs[i].most_of_queue = (int) aj_spi_int8((uint64) i, 7, 0);
+		runs[i].least_of_queue = (int) aj_spi_int8((uint64) i, 8, 0);
 	}
 	aj_spi_close(&spi);
 	return runs;
+}
+
+/* The ids that a query selects, in "context". */
+static int64 *
+select_ids(const char *select, int nargs, const AjArg *args, int *n,
+		   MemoryContext context)
+{
+	AjSpi spi;
+	int64 *ids;
+
+	aj_spi_open(&spi, AJ_RIGHTS_CATALOG);
+	*n = (int) aj_spi_run(select, nargs, args);
+	ids = MemoryContextAlloc(context, sizeof(int64) * (Size) Max(*n, 1));
+	for (int i = 0; i < *n; i++)
+		ids[i] = aj_spi_int8((uint64) i, 1, 0);
+	aj_spi_close(&spi);
+	return ids;
 }
 
 /* The run of a job that the table calls running, or 0. */
@@ -344,6 +297,73 @@ aj_run_of_job(int64 job_id)
 				   " WHERE r.job_id = $1 AND r.status = 'running'",
 				   AJ_ARGS(aj_arg_int8(job_id))) > 0)
 		run_id = aj_spi_int8(0, 1, 0);
+	aj_spi_close(&spi);
+	return run_id;
+}
+
+/* A queued run has not started in time. */
+void
+aj_run_miss(int64 run_id)
+{
+	(void) aj_catalog_run("UPDATE aggjobs.run SET status = 'missed',"
+						  " ended_at = $2,"
+						  " note = 'not started before its starting deadline'"
+						  " WHERE run_id = $1 AND status = 'queued'",
+						  AJ_ARGS(aj_arg_int8(run_id), aj_arg_time(aj_now())));
+}
+
+/*
+ * aj_runs_replace
+ *		Cancel what is queued of a job before a slot that takes its place;
+ *		returns the run that is running, which is for the caller to stop, or 0.
+ */
+int64
+aj_runs_replace(int64 job_id, TimestampTz slot)
+{
+	AjRunEnd end = {
+		.status = "cancelled",
+		.note = "replaced by a later slot",
+	};
+	int n;
+	int64 *ids = select_ids(
+		"SELECT r.run_id FROM aggjobs.run r"
+		" WHERE r.status = 'queued' AND r.job_id = $1"
+		" AND r.run_id < (SELECT m.run_id FROM aggjobs.run m"
+		" WHERE m.job_id = $1 AND m.slot = $2 AND m.attempt = 1)",
+		AJ_ARGS(aj_arg_int8(job_id), aj_arg_time(slot)), &n,
+		CurrentMemoryContext);
+
+	for (int i = 0; i < n; i++)
+		(void) aj_run_finish(ids[i], &end);
+	return aj_run_of_job(job_id);
+}
+
+/*
+ * aj_run_retry
+ *		Queue another attempt at a run that somebody asked for; returns its id.
+ *
+ * Its slot stays the same, and its number is one more than that of the last
+ * attempt at it.  It goes on with the step that failed.
+ */
+int64
+aj_run_retry(const AjRun *run)
+{
+	AjSpi spi;
+	int64 run_id;
+
+	aj_spi_open(&spi, AJ_RIGHTS_CATALOG);
+	(void) aj_spi_run(
+		"INSERT INTO aggjobs.run (job_id, job_name, owner, slot, at, attempt,"
+		" retry_of, status, trigger, queued_at, definition, steps)"
+		" SELECT j.job_id, j.job_name, j.owner, r.slot, r.at,"
+		" 1 + greatest(r.attempt, (SELECT max(o.attempt) FROM aggjobs.run o"
+		" WHERE o.job_id = r.job_id AND o.slot = r.slot)),"
+		" r.run_id, 'queued', 'retry', $2, r.definition,"
+		" CASE WHEN r.status = 'succeeded' THEN '[]' ELSE r.steps END"
+		" FROM aggjobs.run r JOIN aggjobs.job j USING (job_id)"
+		" WHERE r.run_id = $1 RETURNING run_id",
+		AJ_ARGS(aj_arg_int8(run->run_id), aj_arg_time(aj_now())));
+	run_id = aj_spi_int8(0, 1, 0);
 	aj_spi_close(&spi);
 	return run_id;
 }
@@ -372,22 +392,6 @@ aj_run_cancel_session(int64 run_id)
 	return cancelled;
 }
 
-/* The ids that a query with one parameter selects, in "context". */
-static int64 *
-select_ids(const char *select, AjArg arg, int *n, MemoryContext context)
-{
-	AjSpi spi;
-	int64 *ids;
-
-	aj_spi_open(&spi, AJ_RIGHTS_CATALOG);
-	*n = (int) aj_spi_run(select, AJ_ARGS(arg));
-	ids = MemoryContextAlloc(context, sizeof(int64) * (Size) Max(*n, 1));
-	for (int i = 0; i < *n; i++)
-		ids[i] = aj_spi_int8((uint64) i, 1, 0);
-	aj_spi_close(&spi);
-	return ids;
-}
-
 /*
  * aj_runs_orphaned
  *		The running runs whose process is gone, of one job, or of all if
@@ -409,7 +413,7 @@ aj_runs_orphaned(int64 job_id, int *n, MemoryContext context)
 					  " AND a.backend_start = r.worker_start"
 					  " AND (a.backend_type <> 'client backend'"
 					  " OR a.state IS DISTINCT FROM 'idle'))",
-					  aj_arg_int8(job_id), n, context);
+					  AJ_ARGS(aj_arg_int8(job_id)), n, context);
 }
 
 /* Give a run whose process is gone the status "crashed". */
@@ -456,7 +460,8 @@ aj_runs_cancel_copied(void)
 					 " WHERE r.status = 'queued'"
 					 " AND r.status IN ('queued', 'running')"
 					 " AND j.database_oid <> $1",
-					 aj_arg_oid(MyDatabaseId), &n, CurrentMemoryContext);
+					 AJ_ARGS(aj_arg_oid(MyDatabaseId)), &n,
+					 CurrentMemoryContext);
 	for (int i = 0; i < n; i++)
 		(void) aj_run_finish(ids[i], &end);
 	return n;

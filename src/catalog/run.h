@@ -20,6 +20,7 @@ typedef struct AjRun
 	TimestampTz at;	  /* AJ_NO_TIME: what is due */
 	int attempt;
 	char *status;
+	int steps_done; /* by earlier attempts, of the same definition */
 	bool uncommitted; /* written by the transaction that is open here */
 } AjRun;
 
@@ -27,6 +28,7 @@ typedef struct AjRun
 typedef struct AjRunEnd
 {
 	const char *status;
+	bool is_interrupted; /* cancelled by no wish about this run */
 	const char *note;
 	const char *error;
 	const char *sqlstate;
@@ -44,29 +46,26 @@ typedef struct AjQueuedRun
 	int64 run_id;
 	int64 job_id;
 	Oid owner;
-	bool has_more; /* runs of this job are queued behind it */
+	bool has_more;		 /* runs of this job are queued behind it */
+	TimestampTz late_at; /* it is missed then; DT_NOEND: never */
+	int queue_id;		 /* 0: none */
+	int most_of_queue;	 /* runs that may go on at once */
+	int least_of_queue;	 /* idle workers to keep */
 } AjQueuedRun;
-
-/* One slot to be recorded by aj_runs_fire(). */
-typedef struct AjFiredSlot
-{
-	int64 job_id;
-	TimestampTz slot;
-	TimestampTz next_slot; /* AJ_NO_TIME: none follows */
-	bool overlap;		   /* an earlier run is not over */
-	int missed;			   /* slots between slot and next_slot */
-	TimestampTz first_missed;
-} AjFiredSlot;
 
 extern int64 aj_run_insert(int64 job_id, const char *job_name, Oid owner,
 						   TimestampTz at, int attempt, const char *trigger);
 extern AjRun *aj_run_find(int64 run_id);
 extern char *aj_run_status_latest(int64 run_id);
-extern bool aj_run_mark_running(int64 run_id, int pid, TimestampTz start);
+extern bool aj_run_mark_running(int64 run_id, int pid, TimestampTz start,
+								bool in_worker);
 extern void aj_run_add_step(int64 run_id, const Jsonb *result);
 extern bool aj_run_finish(int64 run_id, const AjRunEnd *end);
-extern void aj_runs_fire(const AjFiredSlot *slots, int n, bool *claimed);
-extern AjQueuedRun *aj_runs_queued(int limit, int *n, MemoryContext context);
+extern AjQueuedRun *aj_runs_queued(int limit, int *n, TimestampTz *next_ready,
+								   MemoryContext context);
+extern void aj_run_miss(int64 run_id);
+extern int64 aj_runs_replace(int64 job_id, TimestampTz slot);
+extern int64 aj_run_retry(const AjRun *run);
 extern int64 aj_run_of_job(int64 job_id);
 extern bool aj_run_cancel_session(int64 run_id);
 extern int64 *aj_runs_orphaned(int64 job_id, int *n, MemoryContext context);

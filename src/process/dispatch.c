@@ -3,10 +3,12 @@
  * dispatch.c
  *	  Gives queued runs to workers.
  *
- * The oldest run goes first.  A run is passed over, and keeps its place,
- * while another run of its job is at work.  It goes to an idle worker of its
- * owner, or to a new worker while there are fewer than aggjobs.max_workers;
- * an idle worker of another owner is asked to make room.
+ * The run that has waited longest goes first, where a point of priority counts
+ * as a minute of waiting.  A run is passed over, and keeps its place, while
+ * another run of its job is at work, or while as many runs of its queue are as
+ * may be.  It goes to an idle worker of its owner, or to a new worker while
+ * there are fewer than aggjobs.max_workers; an idle worker of another owner is
+ * asked to make room.
  *
  * The table is the truth and the list here a copy of its oldest queued rows,
  * one for each job, so that the many runs of one job can't hide those of
@@ -33,7 +35,8 @@
 #include "process/process.h"
 #include "utils/memutils.h"
 
-#define MAX_QUEUE 1000
+#define MAX_QUEUE 1000 /* of each queue */
+#define RETRY_SHORTAGE_MS 1000
 
 static MemoryContext dispatch_context = NULL;
 static MemoryContext queue_context = NULL;
@@ -41,6 +44,7 @@ static AjQueuedRun *queue = NULL;
 static int nqueue = 0;
 static bool queue_is_cut = false; /* the table may hold more */
 static bool more_behind = false;  /* runs that wait for one of their own job */
+static TimestampTz next_ready = DT_NOEND; /* when another run may start */
 static bool must_read = true;
 static bool short_of_processes = false;
 static BackgroundWorkerHandle **handles = NULL; /* of workers that start */
@@ -75,54 +79,65 @@ aj_dispatch_job_ended(void)
 }
 
 static void
-read_queue(void)
+read_queue(TimestampTz now)
 {
-	if (!must_read && !(nqueue == 0 && queue_is_cut))
+	if (!must_read && !(nqueue == 0 && queue_is_cut) && now < next_ready)
 		return;
 	MemoryContextReset(queue_context);
 	queue = NULL;
 	nqueue = 0;
 	aj_tx_begin("look for queued runs");
-	queue = aj_runs_queued(MAX_QUEUE, &nqueue, queue_context);
+	queue = aj_runs_queued(MAX_QUEUE, &nqueue, &next_ready, queue_context);
 	aj_tx_commit();
-	queue_is_cut = nqueue == MAX_QUEUE;
+	queue_is_cut = nqueue >= MAX_QUEUE;
 	more_behind = false;
 	for (int i = 0; i < nqueue; i++)
 		more_behind |= queue[i].has_more;
 	must_read = false;
 }
 
-static bool
-is_queued(int64 job_id)
+/* How the slots looked at the begin of the dispatch, and what it has given. */
+typedef struct Picture
 {
-	for (int i = 0; i < nqueue; i++)
-		if (queue[i].job_id == job_id && queue[i].run_id != 0)
+	const AjSlotView *slots;
+	int nslots;
+	int nworkers;
+	int ngiven;
+	AjQueuedRun *given;
+	bool no_process; /* none could be had for an earlier run */
+} Picture;
+
+static bool
+is_busy(const AjSlotView *slot)
+{
+	return slot->state != AJ_SLOT_IDLE && !slot->run_recorded;
+}
+
+static bool
+is_at_work(const Picture *p, int64 job_id)
+{
+	for (int i = 0; i < p->nslots; i++)
+		if (p->slots[i].job_id == job_id && is_busy(&p->slots[i]))
+			return true;
+	for (int i = 0; i < p->ngiven; i++)
+		if (p->given[i].job_id == job_id)
 			return true;
 	return false;
 }
 
+/* Do as many runs of its queue go on as may? */
 static bool
-is_at_work(int64 job_id)
+queue_is_full(const Picture *p, const AjQueuedRun *run)
 {
-	static AjSlotView *views = NULL;
-	int n;
+	int n = 0;
 
-	if (views == NULL)
-		views = MemoryContextAlloc(
-			TopMemoryContext, sizeof(AjSlotView) * (Size) aj_segment()->nslots);
-	n = aj_slots_look(MyDatabaseId, views);
-	for (int i = 0; i < n; i++)
-		if (views[i].job_id == job_id && views[i].state != AJ_SLOT_IDLE &&
-			!views[i].run_recorded)
-			return true;
-	return false;
-}
-
-/* Is a run of this job queued or at work? */
-bool
-aj_dispatch_is_active(int64 job_id)
-{
-	return is_queued(job_id) || is_at_work(job_id);
+	if (run->queue_id == 0)
+		return false;
+	for (int i = 0; i < p->nslots; i++)
+		n += p->slots[i].queue_id == run->queue_id && is_busy(&p->slots[i]);
+	for (int i = 0; i < p->ngiven; i++)
+		n += p->given[i].queue_id == run->queue_id;
+	return n >= run->most_of_queue;
 }
 
 typedef enum Given
@@ -151,11 +166,10 @@ ask_for_process(const char *name, int slot)
 }
 
 static Given
-start_worker(const AjQueuedRun *run)
+start_worker(const AjSlotRun *run)
 {
 	char name[BGW_MAXLEN];
-	int slot =
-		aj_slots_reserve(MyDatabaseId, run->owner, run->run_id, run->job_id);
+	int slot = aj_slots_reserve(MyDatabaseId, run);
 
 	if (slot < 0)
 		return GIVEN_NO_PROCESS;
@@ -169,23 +183,42 @@ start_worker(const AjQueuedRun *run)
 	return GIVEN_AWAY;
 }
 
-/* "no_process": none could be had for an earlier run of the queue. */
 static Given
-give(const AjQueuedRun *run, int *nworkers, bool no_process)
+give(const AjQueuedRun *queued, Picture *p)
 {
 	Given given = GIVEN_NOT;
+	AjSlotRun run = {
+		.run_id = queued->run_id,
+		.job_id = queued->job_id,
+		.owner = queued->owner,
+		.queue_id = queued->queue_id,
+		.least_of_queue = queued->least_of_queue,
+	};
 
-	if (is_at_work(run->job_id))
+	if (is_at_work(p, run.job_id) || queue_is_full(p, queued))
 		return GIVEN_NOT;
-	if (aj_slots_assign(MyDatabaseId, run->owner, run->run_id, run->job_id))
+	if (aj_slots_assign(MyDatabaseId, &run))
 		return GIVEN_AWAY;
-	if (*nworkers < aj_max_workers && !no_process)
-		given = start_worker(run);
+	if (p->nworkers < aj_max_workers && !p->no_process)
+		given = start_worker(&run);
 	if (given == GIVEN_AWAY)
-		(*nworkers)++;
+		p->nworkers++;
 	else
-		(void) aj_slots_retire_one(MyDatabaseId, run->owner);
+		(void) aj_slots_retire_one(MyDatabaseId, run.owner);
 	return given;
+}
+
+static void
+miss(void *arg)
+{
+	aj_run_miss(*(int64 *) arg);
+}
+
+/* Is it too late for this run?  Then that is written down. */
+static bool
+is_missed(AjQueuedRun *run, TimestampTz now)
+{
+	return run->late_at <= now && aj_tx_try("miss a slot", miss, &run->run_id);
 }
 
 static int
@@ -220,34 +253,46 @@ has_slot(const AjSlotView *slots, int nslots, int64 run_id)
 
 /*
  * aj_dispatch
- *		Give away as many queued runs as can be; true if some wait because
- *		the server has no process for them, so that time has to be watched.
+ *		Give away as many queued runs as can be; returns when to look again
+ *		if nothing happens before.
  *
  * "slots" is how the slots of this database look now.
  */
-bool
-aj_dispatch(const AjSlotView *slots, int nslots)
+TimestampTz
+aj_dispatch(const AjSlotView *slots, int nslots, TimestampTz now)
 {
-	int nworkers = count_workers(slots, nslots);
+	Picture picture = {.slots = slots, .nslots = nslots};
+	TimestampTz look_again;
 	int kept = 0;
-	bool no_process = false;
 
-	read_queue();
+	read_queue(now);
+	look_again = next_ready;
+	picture.nworkers = count_workers(slots, nslots);
+	picture.given = palloc(sizeof(AjQueuedRun) * (Size) Max(nqueue, 1));
 	for (int i = 0; i < nqueue; i++)
 	{
 		Given given;
 
 		CHECK_FOR_INTERRUPTS();
-		if (has_slot(slots, nslots, queue[i].run_id))
+		if (has_slot(slots, nslots, queue[i].run_id) ||
+			is_missed(&queue[i], now))
 			continue;
-		given = give(&queue[i], &nworkers, no_process);
-		no_process |= given == GIVEN_NO_PROCESS;
-		if (given != GIVEN_AWAY)
-			queue[kept++] = queue[i];
+		given = give(&queue[i], &picture);
+		picture.no_process |= given == GIVEN_NO_PROCESS;
+		if (given == GIVEN_AWAY)
+		{
+			picture.given[picture.ngiven++] = queue[i];
+			continue;
+		}
+		look_again = Min(look_again, queue[i].late_at);
+		queue[kept++] = queue[i];
 	}
 	nqueue = kept;
-	note_shortage(no_process);
-	return no_process;
+	note_shortage(picture.no_process);
+	if (picture.no_process)
+		look_again = Min(look_again,
+						 TimestampTzPlusMilliseconds(now, RETRY_SHORTAGE_MS));
+	return look_again;
 }
 
 /* Did the postmaster fail to start the worker of this slot? */

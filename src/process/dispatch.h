@@ -11,8 +11,8 @@
 extern void aj_dispatch_init(MemoryContext context);
 extern void aj_dispatch_requeue(void);
 extern void aj_dispatch_job_ended(void);
-extern bool aj_dispatch_is_active(int64 job_id);
-extern bool aj_dispatch(const AjSlotView *slots, int nslots);
+extern TimestampTz aj_dispatch(const AjSlotView *slots, int nslots,
+							   TimestampTz now);
 extern bool aj_dispatch_start_failed(int slot_index);
 
 #endif /* AJ_PROCESS_DISPATCH_H */

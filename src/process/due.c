@@ -5,8 +5,8 @@
  *
  * The table is the truth and the heap a copy: after an error or a restart it
  * is built again.  The slot after a slot is computed from that slot, not from
- * now, so a schedule does not drift; slots that passed while no scheduler ran
- * are recorded in one row as missed, and the first of them is run late.
+ * now, so a schedule does not drift, and a clock that is set back repeats no
+ * slot; what becomes of slots that passed is up to process/catch_up.c.
  *
  * The heap is the server's pairing heap; ties go to the older job.
  *
@@ -26,20 +26,23 @@
 #include "base/clock.h"
 #include "base/spi.h"
 #include "base/tx.h"
+#include "catalog/fire.h"
 #include "catalog/job.h"
 #include "catalog/run.h"
 #include "catalog/setting.h"
 #include "lib/pairingheap.h"
 #include "miscadmin.h"
+#include "process/catch_up.h"
 #include "process/due.h"
+#include "shmem/slots.h"
 #include "time/next_slot.h"
 #include "time/schedule.h"
 #include "utils/hsearch.h"
 #include "utils/timestamp.h"
 
-#define MAX_FIRED 500
+#define MAX_FIRED 500		/* jobs in one statement */
+#define MAX_FIRED_ROWS 5000 /* and their slots, about */
 #define RETRY_MS 1000
-#define MAX_COUNTED_MISSES 1000
 
 typedef struct DueJob
 {
@@ -50,6 +53,10 @@ typedef struct DueJob
 	TimestampTz due_at; /* next_slot, or later if it could not be recorded */
 	AjSchedule schedule;
 	pg_tz *zone;
+	AjCatchUp catch_up;
+	int catch_up_limit;
+	bool has_deadline;
+	Interval start_deadline;
 } DueJob;
 
 static HTAB *jobs = NULL;
@@ -189,6 +196,11 @@ load_plan(const AjJobPlan *plan)
 	job->planned = false;
 	job->schedule = schedule;
 	job->zone = zone;
+	job->catch_up = plan->catch_up;
+	job->catch_up_limit = plan->catch_up_limit;
+	job->has_deadline = plan->start_deadline != NULL;
+	if (job->has_deadline)
+		job->start_deadline = *plan->start_deadline;
 	plan_at(job, slot);
 }
 
@@ -225,51 +237,53 @@ aj_due_next(void)
 	return pairingheap_container(DueJob, node, pairingheap_first(heap))->due_at;
 }
 
-/* What follows a slot: the next one to come, and how many passed unseen. */
-static void
-plan_after(const DueJob *job, TimestampTz now, AjFiredSlot *fired)
-{
-	TimestampTz next = fired->slot;
-
-	fired->next_slot = AJ_NO_TIME;
-	if (job->schedule.kind == AJ_SCHEDULE_AFTER ||
-		job->schedule.kind == AJ_SCHEDULE_START)
-		return;
-	while (aj_next_slot(&job->schedule, job->zone, next, &next))
-	{
-		if (next > now)
-		{
-			fired->next_slot = next;
-			return;
-		}
-		if (fired->missed++ == 0)
-			fired->first_missed = next;
-		if (fired->missed == MAX_COUNTED_MISSES)
-			next = now;
-	}
-}
-
 static int
-collect_due(TimestampTz now, bool (*is_active)(int64 job_id),
-			AjFiredSlot *slots, DueJob **due)
+collect_due(TimestampTz now, AjFiredJob *fired, DueJob **due)
 {
 	int n = 0;
+	int nrows = 0;
 
-	while (n < MAX_FIRED && aj_due_next() <= now)
+	while (n < MAX_FIRED && nrows < MAX_FIRED_ROWS && aj_due_next() <= now)
 	{
 		DueJob *job =
 			pairingheap_container(DueJob, node, pairingheap_first(heap));
+		AjDueSlots slots = {
+			.schedule = &job->schedule,
+			.zone = job->zone,
+			.catch_up = job->catch_up,
+			.limit = job->catch_up_limit,
+			.deadline = job->has_deadline ? &job->start_deadline : NULL,
+		};
 
+		CHECK_FOR_INTERRUPTS();
 		unplan(job);
 		due[n] = job;
-		memset(&slots[n], 0, sizeof(slots[n]));
-		slots[n].job_id = job->job_id;
-		slots[n].slot = job->next_slot;
-		slots[n].overlap = is_active(job->job_id);
-		plan_after(job, now, &slots[n]);
+		fired[n].job_id = job->job_id;
+		fired[n].slot = job->next_slot;
+		aj_catch_up(&slots, now, &fired[n]);
+		nrows += fired[n].nrows;
 		n++;
 	}
 	return n;
+}
+
+/* A slot takes the place of what its job still does. */
+static void
+replace(void *arg)
+{
+	const AjFiredJob *fired = arg;
+	int64 running = aj_runs_replace(fired->job_id, fired->last_slot);
+
+	if (running != 0 &&
+		!aj_slots_stop_run(MyDatabaseId, running, AJ_STOP_CANCEL,
+						   "replaced by a later slot"))
+		(void) aj_run_cancel_session(running);
+}
+
+static bool
+is_run(const AjFiredJob *fired)
+{
+	return fired->rows[fired->nrows - 1].fate != AJ_FATE_MISSED;
 }
 
 /*
@@ -294,34 +308,35 @@ try_again_later(int64 job_id)
 
 /*
  * aj_due_fire
- *		Record the slots that are due: as queued, or as skipped if the job
- *		"is_active".  False if there was none.
+ *		Record the slots that are due; false if there was none.
  */
 bool
-aj_due_fire(TimestampTz now, bool (*is_active)(int64 job_id))
+aj_due_fire(TimestampTz now)
 {
-	AjFiredSlot *slots;
+	AjFiredJob *fired;
 	DueJob **due;
-	bool *claimed;
 	int n;
 
 	if (aj_due_next() > now)
 		return false;
-	slots = palloc(sizeof(AjFiredSlot) * MAX_FIRED);
+	fired = palloc(sizeof(AjFiredJob) * MAX_FIRED);
 	due = palloc(sizeof(DueJob *) * MAX_FIRED);
-	claimed = palloc(sizeof(bool) * MAX_FIRED);
-	n = collect_due(now, is_active, slots, due);
+	n = collect_due(now, fired, due);
 
 	aj_tx_begin("record slots");
-	aj_runs_fire(slots, n, claimed);
+	aj_runs_fire(fired, n);
 	aj_tx_commit();
 
 	for (int i = 0; i < n; i++)
 	{
-		if (claimed[i])
-			plan_at(due[i], slots[i].next_slot);
-		else
-			try_again_later(slots[i].job_id);
+		if (!fired[i].claimed)
+		{
+			try_again_later(fired[i].job_id);
+			continue;
+		}
+		plan_at(due[i], fired[i].next_slot);
+		if (fired[i].is_running && is_run(&fired[i]))
+			(void) aj_tx_try("replace a run", replace, &fired[i]);
 	}
 	return true;
 }

@@ -261,6 +261,19 @@ aj_reap_ends(const AjSlotView *slots, int nslots)
 	return any;
 }
 
+/* Said once; aggjobs.workers and aggjobs.health go on saying it. */
+static void
+report_unresponsive(const AjSlotView *slot)
+{
+	ereport(
+		WARNING,
+		(errmsg("worker with PID %d does not react to SIGTERM, and run " INT64_FORMAT
+				" goes on",
+				(int) slot->pid, slot->run_id),
+		 errhint(
+			 "See what it does, for one with gdb or in /proc; only SIGKILL would end it, and with it all sessions of the server.")));
+}
+
 /*
  * aj_reap_limits
  *		Press runs that should have stopped; returns when to look again.
@@ -281,7 +294,8 @@ aj_reap_limits(const AjSlotView *slots, int nslots, TimestampTz now)
 			continue;
 		if (slot->stop != AJ_STOP_NONE || slot->deadline <= now)
 		{
-			aj_slots_escalate(slot->index, now);
+			if (aj_slots_escalate(slot->index, now))
+				report_unresponsive(slot);
 			look_again = Min(look_again, soon);
 		}
 		else

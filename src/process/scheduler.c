@@ -50,7 +50,6 @@
 
 #define FIRST_PAUSE_MS 1000
 #define LONGEST_PAUSE_MS 60000
-#define RETRY_SHORTAGE_MS 1000
 #define STORE_LOGS_EVERY_MS 200
 #define LOCK_TIMEOUT "100ms" /* nobody may stop the clock by a lock */
 #define SESSION_ENDS_MS 200	 /* from its word to its end */
@@ -191,11 +190,9 @@ pass(void)
 
 	if (aj_enabled)
 	{
-		while (aj_due_fire(now, aj_dispatch_is_active))
+		while (aj_due_fire(now))
 			aj_dispatch_requeue();
-		if (aj_dispatch(slots, nslots))
-			wake_at = Min(wake_at,
-						  TimestampTzPlusMilliseconds(now, RETRY_SHORTAGE_MS));
+		wake_at = Min(wake_at, aj_dispatch(slots, nslots, now));
 		wake_at = Min(wake_at, aj_due_next());
 	}
 	nslots = aj_slots_look(MyDatabaseId, slots);

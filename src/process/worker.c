@@ -46,6 +46,8 @@
 #include "utils/portal.h"
 #include "utils/timestamp.h"
 
+#define SHORTEST_IDLE_MS 1000
+
 static void
 at_exit(int code, Datum argument)
 {
@@ -98,26 +100,33 @@ wait_for_run(int slot, bool leave)
 
 	if (!leave)
 		until = TimestampTzPlusMilliseconds(until, aj_worker_idle);
-	while (aj_slots_may_idle(slot, aj_now() >= until))
+	while (aj_slots_may_idle(slot, aj_now() >= until, leave))
 	{
 		if (aj_slots_has_assignment(slot))
 			return true;
+		/* It is kept for its queue. */
+		if (aj_now() >= until)
+			until = TimestampTzPlusMilliseconds(
+				aj_now(), Max(aj_worker_idle, SHORTEST_IDLE_MS));
 		aj_process_wait(aj_milliseconds_until(until), "AggjobsWorkerIdle");
 		aj_process_reload();
 	}
 	return false;
 }
 
-/* Take the run that was assigned and run it; false if there was none. */
+/*
+ * Take the run that was assigned and run it; false if there was none.  *leave
+ * tells whether it has changed the process for good.
+ */
 static bool
-do_run(int slot)
+do_run(int slot, bool *leave)
 {
 	int64 run_id = aj_slots_take_run(slot, aj_now());
 
 	if (run_id == 0)
 		return false;
-	aj_execute_in_worker(slot, run_id);
-	aj_slots_run_over(slot, true);
+	*leave = !aj_execute_in_worker(slot, run_id);
+	aj_slots_run_over(slot, true, *leave);
 	return true;
 }
 
@@ -132,6 +141,7 @@ aj_worker_main(Datum argument)
 	Oid dboid;
 	Oid owner;
 	int runs = 0;
+	bool leave;
 
 	aj_process_signals();
 	if (!aj_slots_attach(slot, &dboid, &owner))
@@ -141,12 +151,13 @@ aj_worker_main(Datum argument)
 	BackgroundWorkerInitializeConnectionByOid(dboid, owner,
 											  AJ_WORKER_CONNECT_FLAGS);
 
-	while (do_run(slot))
+	while (do_run(slot, &leave))
 	{
 		runs++;
 		reset_session();
 		aj_process_reload();
-		if (!wait_for_run(slot, runs >= aj_worker_max_runs || has_grown()))
+		if (!wait_for_run(slot, leave || runs >= aj_worker_max_runs ||
+								has_grown()))
 			break;
 	}
 }

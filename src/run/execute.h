@@ -10,7 +10,7 @@
 #include "run/step.h"
 
 extern void aj_execute_in_session(AjJob *job, TimestampTz at, bool may_commit);
-extern void aj_execute_in_worker(int slot_index, int64 run_id);
+extern bool aj_execute_in_worker(int slot_index, int64 run_id);
 extern bool aj_worker_is_running(void);
 extern void aj_execute_plan(const AjJob *job, TimestampTz at);
 extern Jsonb *aj_execute_step(const Jsonb *step, AjStepHost *host);

@@ -256,7 +256,8 @@ start(SessionRun *s)
 
 	s->host.run_id = aj_run_insert(job->job_id, job->name, job->owner,
 								   s->host.at, 1, "manual");
-	if (!aj_run_mark_running(s->host.run_id, MyProcPid, MyStartTimestamp))
+	if (!aj_run_mark_running(s->host.run_id, MyProcPid, MyStartTimestamp,
+							 false))
 		elog(ERROR, "could not start run " INT64_FORMAT, s->host.run_id);
 	commit_if_allowed(s);
 	aj_usage_start(&s->usage);

@@ -24,6 +24,8 @@
  */
 #include "base/compat.h"
 
+#include <sys/resource.h>
+
 #include "base/clock.h"
 #include "base/spi.h"
 #include "base/tx.h"
@@ -45,6 +47,7 @@ typedef struct WorkerRun
 	int slot_index;
 	AjStepHost host;
 	AjJob *job;
+	int first_step;		  /* those before are done by earlier attempts */
 	TimestampTz deadline; /* DT_NOEND without time limit */
 	AjUsageStart usage;
 } WorkerRun;
@@ -105,10 +108,11 @@ start(WorkerRun *w, const AjRun *run, AjRunEnd *end)
 		end->sqlstate = "42501";
 		return false;
 	}
-	if (aj_run_mark_running(run->run_id, MyProcPid, MyStartTimestamp))
+	w->first_step = run->steps_done;
+	if (aj_run_mark_running(run->run_id, MyProcPid, MyStartTimestamp, true))
 		return true;
 	aj_runs_crash_orphans(run->job_id);
-	if (aj_run_mark_running(run->run_id, MyProcPid, MyStartTimestamp))
+	if (aj_run_mark_running(run->run_id, MyProcPid, MyStartTimestamp, true))
 		return true;
 	end->status = "skipped";
 	end->note = "another run of the job was going on in a session";
@@ -194,6 +198,19 @@ run_step(WorkerRun *w, const Jsonb *step, bool is_last)
 	MemoryContextSwitchTo(w->host.context);
 }
 
+/*
+ * Let others go first.  What is given away can't be had back, so that the
+ * process must end after the run.
+ */
+static void
+be_nice(int nice)
+{
+	if (nice > 0 && setpriority(PRIO_PROCESS, 0, nice) != 0)
+		ereport(WARNING,
+				(errmsg("could not set the nice value %d of the run: %m",
+						nice)));
+}
+
 static void
 run_steps(WorkerRun *w)
 {
@@ -213,7 +230,8 @@ run_steps(WorkerRun *w)
 	aj_time_limit_start(w->deadline);
 	if (w->job->memory_limit > 0)
 		aj_memory_limit_set(w->job->memory_limit);
-	for (int i = 0; i < n; i++)
+	be_nice(w->job->policy.nice);
+	for (int i = w->first_step; i < n; i++)
 		run_step(w, aj_json_element(w->job->steps, i), i == n - 1);
 }
 
@@ -295,15 +313,17 @@ aj_worker_is_running(void)
 
 /*
  * aj_execute_in_worker
- *		Run "run_id", queued for the worker in this slot, to its end.
+ *		Run "run_id", queued for the worker in this slot, to its end.  False
+ *		if the process is not fit for another run.
  *
  * Raises an error only if the end could not be stored.
  */
-void
+bool
 aj_execute_in_worker(int slot_index, int64 run_id)
 {
 	MemoryContext saved = CurrentMemoryContext;
 	WorkerRun w = {.slot_index = slot_index};
+	bool is_fit;
 
 	w.host.run_id = run_id;
 	w.host.in_worker = true;
@@ -332,5 +352,7 @@ aj_execute_in_worker(int slot_index, int64 run_id)
 	aj_memory_limit_clear();
 	aj_log_capture_stop();
 	MemoryContextSwitchTo(saved);
+	is_fit = w.job == NULL || w.job->policy.nice == 0;
 	MemoryContextDelete(w.host.context);
+	return is_fit;
 }

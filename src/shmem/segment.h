@@ -92,11 +92,14 @@ typedef struct AjSlot
 	TimestampTz worker_start;
 	int64 run_id;
 	int64 job_id;
+	int queue_id;			 /* of the job; 0: none */
+	int least_of_queue;		 /* idle workers that are kept for it */
 	TimestampTz run_started; /* 0 while none runs */
 	TimestampTz deadline;	 /* DT_NOEND without time limit */
 	AjStop stop;
 	TimestampTz stop_at; /* when it was asked */
 	bool terminated;	 /* SIGTERM was sent */
+	bool unresponsive;	 /* and had no effect */
 	bool unnoticed;		 /* it ended before the scheduler saw it done */
 	bool run_recorded;	 /* the end of run_id is in the table */
 	int runs_done;

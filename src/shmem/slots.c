@@ -51,15 +51,18 @@ has_process(const AjSlot *slot)
 }
 
 static void
-give_run(AjSlot *slot, AjSlotState state, int64 run_id, int64 job_id)
+give_run(AjSlot *slot, AjSlotState state, const AjSlotRun *run)
 {
 	slot->state = state;
-	slot->run_id = run_id;
-	slot->job_id = job_id;
+	slot->run_id = run->run_id;
+	slot->job_id = run->job_id;
+	slot->queue_id = run->queue_id;
+	slot->least_of_queue = run->least_of_queue;
 	slot->run_started = 0;
 	slot->deadline = DT_NOEND;
 	slot->stop = AJ_STOP_NONE;
 	slot->terminated = false;
+	slot->unresponsive = false;
 	slot->unnoticed = false;
 	slot->run_recorded = false;
 	slot->fatal_sqlstate = 0;
@@ -72,7 +75,7 @@ give_run(AjSlot *slot, AjSlotState state, int64 run_id, int64 job_id)
  *		its index, or -1 if none is free.
  */
 int
-aj_slots_reserve(Oid dboid, Oid owner, int64 run_id, int64 job_id)
+aj_slots_reserve(Oid dboid, const AjSlotRun *run)
 {
 	AjShared *shared = aj_segment();
 	int index = -1;
@@ -84,9 +87,9 @@ aj_slots_reserve(Oid dboid, Oid owner, int64 run_id, int64 job_id)
 
 		if (slot->state != AJ_SLOT_FREE)
 			continue;
-		give_run(slot, AJ_SLOT_STARTING, run_id, job_id);
+		give_run(slot, AJ_SLOT_STARTING, run);
 		slot->dboid = dboid;
-		slot->owner = owner;
+		slot->owner = run->owner;
 		slot->procno = AJ_NO_PROC;
 		slot->pid = 0;
 		slot->reserved_at = aj_now();
@@ -99,9 +102,9 @@ aj_slots_reserve(Oid dboid, Oid owner, int64 run_id, int64 job_id)
 	return index;
 }
 
-/* Give a run to an idle worker of this owner; false if there is none. */
+/* Give a run to an idle worker of its owner; false if there is none. */
 bool
-aj_slots_assign(Oid dboid, Oid owner, int64 run_id, int64 job_id)
+aj_slots_assign(Oid dboid, const AjSlotRun *run)
 {
 	AjShared *shared = aj_segment();
 	int procno = AJ_NO_PROC;
@@ -112,9 +115,9 @@ aj_slots_assign(Oid dboid, Oid owner, int64 run_id, int64 job_id)
 		AjSlot *slot = &shared->slots[i];
 
 		if (slot->state != AJ_SLOT_IDLE || slot->dboid != dboid ||
-			slot->owner != owner || slot->stop != AJ_STOP_NONE)
+			slot->owner != run->owner || slot->stop != AJ_STOP_NONE)
 			continue;
-		give_run(slot, AJ_SLOT_ASSIGNED, run_id, job_id);
+		give_run(slot, AJ_SLOT_ASSIGNED, run);
 		procno = slot->procno;
 	}
 	unlock_slots();
@@ -136,11 +139,13 @@ copy_view(const AjSlot *slot, int index, AjSlotView *view)
 	view->worker_start = slot->worker_start;
 	view->run_id = slot->run_id;
 	view->job_id = slot->job_id;
+	view->queue_id = slot->queue_id;
 	view->run_started = slot->run_started;
 	view->deadline = slot->deadline;
 	view->stop = slot->stop;
 	view->stop_at = slot->stop_at;
 	view->terminated = slot->terminated;
+	view->unresponsive = slot->unresponsive;
 	view->unnoticed = slot->unnoticed;
 	view->run_recorded = slot->run_recorded;
 	view->runs_done = slot->runs_done;
@@ -248,12 +253,14 @@ ask_to_stop(AjSlot *slot, AjStop stop, const char *reason)
  * aj_slots_escalate
  *		Scheduler: interrupt a run that should stop once more, and end its
  *		worker when aggjobs.cancel_grace has passed.  Never SIGKILL, which
- *		would restart the server.
+ *		would restart the server: true if it has now turned out that the
+ *		worker does not react to anything less.
  */
-void
+bool
 aj_slots_escalate(int index, TimestampTz now)
 {
 	AjSlot *slot = slot_at(index);
+	bool turned_out = false;
 
 	lock_slots();
 	if (slot->state == AJ_SLOT_RUNNING && slot->stop == AJ_STOP_NONE &&
@@ -266,9 +273,13 @@ aj_slots_escalate(int index, TimestampTz now)
 		slot->terminated = true;
 		(void) kill(slot->pid, SIGTERM);
 	}
+	else if (has_process(slot) && slot->terminated && !slot->unresponsive &&
+			 (now - slot->stop_at) / 1000 > (int64) aj_cancel_grace * 2)
+		turned_out = slot->unresponsive = true;
 	else if (slot->stop != AJ_STOP_NONE)
 		interrupt(slot);
 	unlock_slots();
+	return turned_out;
 }
 
 /*
@@ -335,9 +346,13 @@ aj_slots_set_deadline(int index, TimestampTz deadline)
 	aj_databases_post(dboid, AJ_WAKE_SLOTS, 0);
 }
 
-/* Worker: its run has ended; "recorded" if the table says so. */
+/*
+ * aj_slots_run_over
+ *		Worker: its run has ended; "recorded" if the table says so.  If it is
+ *		"leaving" no other run can be given to it.
+ */
 void
-aj_slots_run_over(int index, bool recorded)
+aj_slots_run_over(int index, bool recorded, bool leaving)
 {
 	AjSlot *slot = slot_at(index);
 
@@ -346,6 +361,8 @@ aj_slots_run_over(int index, bool recorded)
 	slot->run_recorded = recorded;
 	slot->runs_done++;
 	slot->deadline = DT_NOEND;
+	if (leaving && slot->stop == AJ_STOP_NONE)
+		slot->stop = AJ_STOP_RETIRE;
 	unlock_slots();
 
 	/* A signal that came for this run is not for the next one. */
@@ -366,13 +383,34 @@ aj_slots_has_assignment(int index)
 	return has;
 }
 
+/* Has its queue no worker to spare?  The lock is held. */
+static bool
+is_kept(const AjSlot *slot)
+{
+	AjShared *shared = aj_segment();
+	int n = 0;
+
+	if (slot->queue_id == 0 || slot->least_of_queue == 0)
+		return false;
+	for (int i = 0; i < shared->nslots; i++)
+	{
+		const AjSlot *other = &shared->slots[i];
+
+		n += has_process(other) && other->dboid == slot->dboid &&
+			other->queue_id == slot->queue_id && other->stop == AJ_STOP_NONE;
+	}
+	return n <= slot->least_of_queue;
+}
+
 /*
  * aj_slots_may_idle
  *		Worker without work: may it wait on?  If not it is marked so that no
  *		run can be given to it any more.
+ *
+ * Time does not end the last workers of a queue that wants some kept.
  */
 bool
-aj_slots_may_idle(int index, bool timed_out)
+aj_slots_may_idle(int index, bool timed_out, bool must_leave)
 {
 	AjSlot *slot = slot_at(index);
 	bool stay;
@@ -381,7 +419,8 @@ aj_slots_may_idle(int index, bool timed_out)
 	if (slot->state == AJ_SLOT_ASSIGNED)
 		stay = true;
 	else
-		stay = !timed_out && slot->stop == AJ_STOP_NONE;
+		stay = slot->stop == AJ_STOP_NONE && !must_leave &&
+			(!timed_out || is_kept(slot));
 	if (!stay && slot->stop == AJ_STOP_NONE)
 	{
 		slot->stop = AJ_STOP_RETIRE;

@@ -8,6 +8,16 @@
 #include "base/compat.h"
 #include "shmem/segment.h"
 
+/* A run that is to be given to a worker. */
+typedef struct AjSlotRun
+{
+	int64 run_id;
+	int64 job_id;
+	Oid owner;
+	int queue_id;		/* 0: none */
+	int least_of_queue; /* idle workers to keep for the queue */
+} AjSlotRun;
+
 /* A copy of what is of interest in a slot, taken under the lock. */
 typedef struct AjSlotView
 {
@@ -20,11 +30,13 @@ typedef struct AjSlotView
 	TimestampTz worker_start;
 	int64 run_id;
 	int64 job_id;
+	int queue_id;
 	TimestampTz run_started;
 	TimestampTz deadline;
 	AjStop stop;
 	TimestampTz stop_at;
 	bool terminated;
+	bool unresponsive;
 	bool unnoticed;
 	bool run_recorded;
 	int runs_done;
@@ -34,20 +46,20 @@ typedef struct AjSlotView
 } AjSlotView;
 
 /* scheduler */
-extern int aj_slots_reserve(Oid dboid, Oid owner, int64 run_id, int64 job_id);
-extern bool aj_slots_assign(Oid dboid, Oid owner, int64 run_id, int64 job_id);
+extern int aj_slots_reserve(Oid dboid, const AjSlotRun *run);
+extern bool aj_slots_assign(Oid dboid, const AjSlotRun *run);
 extern int aj_slots_look(Oid dboid, AjSlotView *views);
 extern void aj_slots_noticed(int index);
 extern void aj_slots_free(int index);
 extern bool aj_slots_retire_one(Oid dboid, Oid other_than);
-extern void aj_slots_escalate(int index, TimestampTz now);
+extern bool aj_slots_escalate(int index, TimestampTz now);
 
 /* worker */
 extern bool aj_slots_attach(int index, Oid *dboid, Oid *owner);
 extern int64 aj_slots_take_run(int index, TimestampTz now);
 extern void aj_slots_set_deadline(int index, TimestampTz deadline);
-extern void aj_slots_run_over(int index, bool recorded);
-extern bool aj_slots_may_idle(int index, bool timed_out);
+extern void aj_slots_run_over(int index, bool recorded, bool leaving);
+extern bool aj_slots_may_idle(int index, bool timed_out, bool must_leave);
 extern bool aj_slots_has_assignment(int index);
 extern AjStop aj_slots_stop(int index, char *reason);
 extern void aj_slots_leave(int index, int sqlstate, const char *message);

@@ -61,6 +61,12 @@ subtest 'a standby that is promoted' => sub {
 			SELECT count(*) - count(DISTINCT slot) FROM aggjobs.runs WHERE slot IS NOT NULL}),
 		0, 'has run no slot twice');
 
+	my $retry = $standby->safe_psql('postgres',
+		"SELECT run_id FROM aggjobs.runs WHERE retry_of = $run");
+	wait_in_command($standby, 'postgres', $retry);
+	$standby->safe_psql('postgres', "SELECT aggjobs_cancel($retry)");
+	is(wait_for_end($standby, 'postgres', $retry),
+		'cancelled', 'has tried it again by itself');
 	my $again = trigger($standby, 'postgres', 'long');
 	wait_in_command($standby, 'postgres', $again);
 	$standby->safe_psql('postgres', "SELECT aggjobs_cancel($again)");
