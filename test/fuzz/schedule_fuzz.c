@@ -12,7 +12,8 @@
  * Checked: no byte outside the text is read; a refusal has a column within
  * the text and a reason; slots rise strictly and stay within timestamptz;
  * between an instant and its next slot there is no other; what has hours of
- * the clock's is due only when the clock shows them.
+ * the clock's is due only when the clock shows them; slots that are counted
+ * and looked for from the end are those that were walked through.
  *
  * Copyright (c) 2026, pg_aggjobs contributors
  *
@@ -26,11 +27,14 @@
 #include "utils/datetime.h"
 #include "utils/timestamp.h"
 
+#include "time/missed.h"
 #include "time/schedule.h"
 
 #define MOST_JUMPS 24
-#define MOST_SLOTS 48
 #define FARTHEST_OFFSET (25 * SECS_PER_HOUR)
+
+/* How far a schedule is followed. */
+static int most_slots = 48;
 
 struct pg_tz
 {
@@ -244,6 +248,32 @@ check_slot(const AjSchedule *schedule, pg_tz *zone, TimestampTz before,
 		CHECK(aj_cron_next(&schedule->cron, local, &match) && match == local);
 }
 
+/* "slot" is the n-th after "start", and the one after "before". */
+static void
+check_count(const AjSchedule *schedule, pg_tz *zone, TimestampTz start,
+			TimestampTz before, TimestampTz slot, int n)
+{
+	TimestampTz found;
+
+	CHECK(aj_count_slots(schedule, zone, start, slot) == n);
+	CHECK(aj_count_slots(schedule, zone, start, slot - 1) == n - 1);
+	CHECK(aj_count_slots(schedule, zone, before, slot) == 1);
+	CHECK(aj_previous_slot(schedule, zone, start, slot, &found) &&
+		  found == slot);
+	if (n == 1)
+		CHECK(!aj_previous_slot(schedule, zone, start, slot - 1, &found));
+	else
+		CHECK(aj_previous_slot(schedule, zone, start, slot - 1, &found) &&
+			  found == before);
+}
+
+static bool
+has_sequence(const AjSchedule *schedule)
+{
+	return schedule->kind == AJ_SCHEDULE_CRON ||
+		schedule->kind == AJ_SCHEDULE_EVERY;
+}
+
 static void
 check_refusal(const AjScheduleError *error, size_t length)
 {
@@ -262,6 +292,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	AjSchedule schedule;
 	AjScheduleError error;
 	pg_tz zone;
+	TimestampTz start;
 	TimestampTz before;
 	TimestampTz slot;
 	bool good;
@@ -279,10 +310,10 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	data += length;
 	size -= length;
 	take(&data, &size, 1);
-	before = take_instant(&data, &size);
+	before = start = take_instant(&data, &size);
 	take_zone(&data, &size, Min(Max(before, MIN_TIMESTAMP), END_TIMESTAMP),
 			  &zone);
-	for (int i = 0; i < MOST_SLOTS; i++)
+	for (int i = 0; i < most_slots; i++)
 	{
 		if (!aj_next_slot(&schedule, &zone, before, &slot))
 			break;
@@ -292,6 +323,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			break;
 		check_slot(&schedule, &zone, before, slot,
 				   (uint64) before * 2654435761U);
+		if (has_sequence(&schedule) && (i & (i + 1)) == 0)
+			check_count(&schedule, &zone, start, before, slot, i + 1);
 		before = slot;
 	}
 	return 0;
