@@ -173,8 +173,7 @@ change(const Sync *sync, AjJob *job, const AjJobSpec *spec)
 	char *changes;
 
 	aj_job_apply_spec(job, spec);
-	changes =
-		add_difference_of_after(differences(&before, job), job, spec);
+	changes = add_difference_of_after(differences(&before, job), job, spec);
 	if (changes != NULL && timing_changed(&before, job))
 		aj_job_plan_next(job);
 	if (changes != NULL && !sync->dry_run)

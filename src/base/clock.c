@@ -3,8 +3,9 @@
  * clock.c
  *	  The one place that reads the wall clock.
  *
- * All else takes time as a parameter or asks here, so that a build for tests
- * can put another clock in this one file.  No state, no locks, no errors.
+ * All else takes time as a parameter or asks here.  A build for tests has
+ * another clock in this place (base/testing.c), which may be shifted or stand
+ * still.  No state, no locks, no errors.
  *
  * Copyright (c) 2026, pg_aggjobs contributors
  *
@@ -16,6 +17,7 @@
 #include "base/compat.h"
 
 #include "base/clock.h"
+#include "base/testing.h"
 #include "utils/timestamp.h"
 
 /*
@@ -25,7 +27,28 @@
 TimestampTz
 aj_now(void)
 {
+#ifdef AGGJOBS_TESTING
+	return aj_testing_now(GetCurrentTimestamp());
+#else
 	return GetCurrentTimestamp();
+#endif
+}
+
+/*
+ * aj_real_instant
+ *		When the real time will be what the clock shows at "instant"; for what
+ *		is handed to timers of the server.
+ */
+TimestampTz
+aj_real_instant(TimestampTz instant)
+{
+#ifdef AGGJOBS_TESTING
+	if (aj_testing_clock_stands())
+		return instant <= aj_now() ? GetCurrentTimestamp() : DT_NOEND;
+	return instant - aj_now() + GetCurrentTimestamp();
+#else
+	return instant;
+#endif
 }
 
 /*
@@ -40,6 +63,11 @@ aj_milliseconds_until(TimestampTz instant)
 
 	if (instant <= now)
 		return 0;
+#ifdef AGGJOBS_TESTING
+	/* Whoever moves the clock wakes those who wait for it. */
+	if (aj_testing_clock_stands())
+		return INT_MAX;
+#endif
 	if (TIMESTAMP_NOT_FINITE(instant) || (instant - now) / 1000 >= INT_MAX)
 		return INT_MAX;
 	return (long) ((instant - now + 999) / 1000);

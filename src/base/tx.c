@@ -25,6 +25,7 @@
 #include "base/compat.h"
 
 #include "access/xact.h"
+#include "base/testing.h"
 #include "base/tx.h"
 #include "miscadmin.h"
 #include "pgstat.h"
@@ -125,6 +126,9 @@ aj_tx_begin_bare(const char *activity)
 void
 aj_tx_commit(void)
 {
+	const char *activity = debug_query_string;
+
+	AJ_FAULT_POINT("before commit", activity);
 	if (ActiveSnapshotSet())
 		PopActiveSnapshot();
 	if (IsTransactionBlock())
@@ -134,6 +138,7 @@ aj_tx_commit(void)
 	}
 	else
 		CommitTransactionCommand();
+	AJ_FAULT_POINT("after commit", activity);
 	report_idle();
 }
 

@@ -42,14 +42,13 @@ find_predecessor(const AjJob *job, const char *name)
 
 	if (!aj_job_may_act(other) &&
 		!has_privs_of_role(GetUserId(), ROLE_PG_MONITOR))
-		ereport(
-			ERROR,
-			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-			 errmsg("permission denied to run job \"%s\" after job \"%s\"",
-					job->name, other->name),
-			 errdetail("Job \"%s\" belongs to role \"%s\".", other->name,
-					   other->owner_name),
-			 errhint("Be a member of that role, or of pg_monitor.")));
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("permission denied to run job \"%s\" after job \"%s\"",
+						job->name, other->name),
+				 errdetail("Job \"%s\" belongs to role \"%s\".", other->name,
+						   other->owner_name),
+				 errhint("Be a member of that role, or of pg_monitor.")));
 	return other;
 }
 
@@ -114,8 +113,7 @@ aj_after_set(const AjJob *job, List *names)
 			"INSERT INTO aggjobs.job_after (job_id, after_job_id)"
 			" VALUES ($1, $2) ON CONFLICT DO NOTHING",
 			AJ_ARGS(aj_arg_int8(job->job_id),
-					aj_arg_int8(
-						find_predecessor(job, lfirst(cell))->job_id)));
+					aj_arg_int8(find_predecessor(job, lfirst(cell))->job_id)));
 	refuse_circle(job);
 }
 

@@ -64,9 +64,9 @@ arg_column(const Column *column, Oid array_type, Oid type)
 {
 	int n = column->n;
 	int lower = 1;
-	ArrayType *array = construct_md_array(
-		column->values, column->nulls, 1, &n, &lower, type, sizeof(int64),
-		FLOAT8PASSBYVAL, TYPALIGN_DOUBLE);
+	ArrayType *array =
+		construct_md_array(column->values, column->nulls, 1, &n, &lower, type,
+						   sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE);
 
 	return aj_arg(array_type, PointerGetDatum(array), false);
 }
@@ -76,54 +76,54 @@ arg_column(const Column *column, Oid array_type, Oid type)
 	arg_column((column), TIMESTAMPTZARRAYOID, TIMESTAMPTZOID)
 
 /* Parameters 1 to 4 are the jobs, 5 to 9 the rows, 10 is now. */
-#define FIRE                                                                   \
-	"WITH fired AS (SELECT * FROM unnest($1, $2, $3, $4)"                      \
-	" AS f (job_id, slot, last_slot, next_slot)),"                             \
-	" free AS (SELECT s.job_id FROM fired f JOIN aggjobs.job_state s"          \
-	" ON s.job_id = f.job_id AND s.next_slot = f.slot"                         \
-	" FOR NO KEY UPDATE OF s SKIP LOCKED),"                                    \
-	" claimed AS (UPDATE aggjobs.job_state s"                                  \
-	" SET last_slot = f.last_slot, next_slot = f.next_slot"                    \
-	" FROM fired f JOIN aggjobs.job j USING (job_id)"                          \
-	" WHERE s.job_id = f.job_id AND s.job_id IN (SELECT job_id FROM free)"     \
-	" AND j.enabled"                                                           \
-	" RETURNING f.job_id, j.job_name, j.owner, j.overlap, j.catch_up),"        \
-	" active AS (SELECT c.*,"                                                  \
-	" EXISTS (SELECT FROM aggjobs.run r WHERE r.job_id = c.job_id"             \
-	" AND r.status = 'running') AS running,"                                   \
-	" EXISTS (SELECT FROM aggjobs.run r WHERE r.job_id = c.job_id"             \
-	" AND r.status = 'queued') AS waiting FROM claimed c),"                    \
-	" decided AS (SELECT a.job_id, a.job_name, a.owner, w.slot, w.until,"      \
-	" w.slots, w.place, CASE WHEN w.fate = 2 THEN 'missed'"                    \
-	" WHEN w.fate = 0 AND a.overlap = 'skip' AND (a.running OR a.waiting)"     \
-	" THEN 'skipped'"                                                          \
-	" WHEN w.fate = 0 AND a.overlap = 'queue' AND a.waiting THEN 'skipped'"    \
-	" ELSE 'queued' END AS status,"                                            \
-	" CASE WHEN w.fate = 2"                                                    \
-	" THEN format('not run in time, and catch_up is \"%s\"', a.catch_up)"      \
-	" WHEN w.fate = 0 AND a.overlap = 'skip' AND (a.running OR a.waiting)"     \
-	" THEN 'an earlier run of the job was not over'"                           \
-	" WHEN w.fate = 0 AND a.overlap = 'queue' AND a.waiting"                   \
-	" THEN 'an earlier run of the job was waiting' END AS note"                \
-	" FROM (SELECT v.*, row_number() OVER (PARTITION BY v.job_id"              \
-	" ORDER BY v.slot) AS place FROM unnest($5, $6, $7, $8, $9)"               \
-	" AS v (job_id, slot, until, slots, fate)) w"                              \
-	" JOIN active a USING (job_id)),"                                          \
-	" grown AS (UPDATE aggjobs.run r"                                          \
-	" SET slots = r.slots + d.slots, until_slot = coalesce(d.until, d.slot)"   \
-	" FROM decided d WHERE d.place = 1 AND d.status <> 'queued'"               \
-	" AND r.run_id = (SELECT max(m.run_id) FROM aggjobs.run m"                 \
-	" WHERE m.job_id = d.job_id)"                                              \
-	" AND r.status = d.status AND r.note = d.note AND r.slot < d.slot"         \
-	" RETURNING d.job_id, d.slot),"                                            \
-	" added AS (INSERT INTO aggjobs.run (job_id, job_name, owner, slot,"       \
-	" slots, until_slot, status, trigger, triggered_by, queued_at, ended_at,"  \
-	" note) SELECT d.job_id, d.job_name, d.owner, d.slot, d.slots, d.until,"   \
-	" d.status, 'schedule', 'scheduler', $10,"                                 \
-	" CASE WHEN d.status <> 'queued' THEN $10 END, d.note FROM decided d"      \
-	" WHERE (d.job_id, d.slot) NOT IN (SELECT g.job_id, g.slot FROM grown g)"  \
-	" ORDER BY d.job_id, d.slot ON CONFLICT DO NOTHING)"                       \
-	" SELECT a.job_id, a.overlap = 'replace' AND (a.running OR a.waiting)"     \
+#define FIRE                                                                  \
+	"WITH fired AS (SELECT * FROM unnest($1, $2, $3, $4)"                     \
+	" AS f (job_id, slot, last_slot, next_slot)),"                            \
+	" free AS (SELECT s.job_id FROM fired f JOIN aggjobs.job_state s"         \
+	" ON s.job_id = f.job_id AND s.next_slot = f.slot"                        \
+	" FOR NO KEY UPDATE OF s SKIP LOCKED),"                                   \
+	" claimed AS (UPDATE aggjobs.job_state s"                                 \
+	" SET last_slot = f.last_slot, next_slot = f.next_slot"                   \
+	" FROM fired f JOIN aggjobs.job j USING (job_id)"                         \
+	" WHERE s.job_id = f.job_id AND s.job_id IN (SELECT job_id FROM free)"    \
+	" AND j.enabled"                                                          \
+	" RETURNING f.job_id, j.job_name, j.owner, j.overlap, j.catch_up),"       \
+	" active AS (SELECT c.*,"                                                 \
+	" EXISTS (SELECT FROM aggjobs.run r WHERE r.job_id = c.job_id"            \
+	" AND r.status = 'running') AS running,"                                  \
+	" EXISTS (SELECT FROM aggjobs.run r WHERE r.job_id = c.job_id"            \
+	" AND r.status = 'queued') AS waiting FROM claimed c),"                   \
+	" decided AS (SELECT a.job_id, a.job_name, a.owner, w.slot, w.until,"     \
+	" w.slots, w.place, CASE WHEN w.fate = 2 THEN 'missed'"                   \
+	" WHEN w.fate = 0 AND a.overlap = 'skip' AND (a.running OR a.waiting)"    \
+	" THEN 'skipped'"                                                         \
+	" WHEN w.fate = 0 AND a.overlap = 'queue' AND a.waiting THEN 'skipped'"   \
+	" ELSE 'queued' END AS status,"                                           \
+	" CASE WHEN w.fate = 2"                                                   \
+	" THEN format('not run in time, and catch_up is \"%s\"', a.catch_up)"     \
+	" WHEN w.fate = 0 AND a.overlap = 'skip' AND (a.running OR a.waiting)"    \
+	" THEN 'an earlier run of the job was not over'"                          \
+	" WHEN w.fate = 0 AND a.overlap = 'queue' AND a.waiting"                  \
+	" THEN 'an earlier run of the job was waiting' END AS note"               \
+	" FROM (SELECT v.*, row_number() OVER (PARTITION BY v.job_id"             \
+	" ORDER BY v.slot) AS place FROM unnest($5, $6, $7, $8, $9)"              \
+	" AS v (job_id, slot, until, slots, fate)) w"                             \
+	" JOIN active a USING (job_id)),"                                         \
+	" grown AS (UPDATE aggjobs.run r"                                         \
+	" SET slots = r.slots + d.slots, until_slot = coalesce(d.until, d.slot)"  \
+	" FROM decided d WHERE d.place = 1 AND d.status <> 'queued'"              \
+	" AND r.run_id = (SELECT max(m.run_id) FROM aggjobs.run m"                \
+	" WHERE m.job_id = d.job_id)"                                             \
+	" AND r.status = d.status AND r.note = d.note AND r.slot < d.slot"        \
+	" RETURNING d.job_id, d.slot),"                                           \
+	" added AS (INSERT INTO aggjobs.run (job_id, job_name, owner, slot,"      \
+	" slots, until_slot, status, trigger, triggered_by, queued_at, ended_at," \
+	" note) SELECT d.job_id, d.job_name, d.owner, d.slot, d.slots, d.until,"  \
+	" d.status, 'schedule', 'scheduler', $10,"                                \
+	" CASE WHEN d.status <> 'queued' THEN $10 END, d.note FROM decided d"     \
+	" WHERE (d.job_id, d.slot) NOT IN (SELECT g.job_id, g.slot FROM grown g)" \
+	" ORDER BY d.job_id, d.slot ON CONFLICT DO NOTHING)"                      \
+	" SELECT a.job_id, a.overlap = 'replace' AND (a.running OR a.waiting)"    \
 	" FROM active a"
 
 static void

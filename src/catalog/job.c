@@ -21,6 +21,7 @@
 #include "base/compat.h"
 
 #include "access/htup_details.h"
+#include "base/clock.h"
 #include "base/errors.h"
 #include "base/json.h"
 #include "base/settings.h"
@@ -36,9 +37,9 @@
 	"SELECT j.job_id, j.job_name, j.description, j.owner::oid, j.owner_name::text," \
 	" j.schedule, j.time_zone, j.enabled, j.steps, j.timeout, j.memory_limit,"      \
 	" j.settings, j.keep_successes, j.keep_failures, j.keep_age,"                   \
-	" j.database_oid, j.builtin, s.next_slot, s.last_ended_at, j.catch_up," \
-	" j.catch_up_limit, j.start_deadline, j.overlap, j.retries, j.retry_delay," \
-	" j.retry_delay_limit, j.queue, j.priority, j.nice" \
+	" j.database_oid, j.builtin, s.next_slot, s.last_ended_at, j.catch_up,"         \
+	" j.catch_up_limit, j.start_deadline, j.overlap, j.retries, j.retry_delay,"     \
+	" j.retry_delay_limit, j.queue, j.priority, j.nice"                             \
 	" FROM aggjobs.job j JOIN aggjobs.job_state s USING (job_id)"
 
 const char *const aj_catch_up_names[] = {"skip", "last", "all", NULL};
@@ -205,26 +206,24 @@ nullable_int4(int value)
 	return aj_arg_int4_or_null(value, value < 0);
 }
 
-#define JOB_VALUES(job)                                                      \
-	aj_arg_text((job)->name), aj_arg_text((job)->description),               \
-		aj_arg_oid((job)->owner), aj_arg_text((job)->owner_name),            \
-		aj_arg_text((job)->schedule), aj_arg_text((job)->time_zone),         \
-		aj_arg_bool((job)->enabled), aj_arg_jsonb((job)->steps),             \
-		aj_arg_interval((job)->timeout),                                     \
-		aj_arg(INT8OID, Int64GetDatum((job)->memory_limit),                  \
-			   (job)->memory_limit == 0),                                    \
-		aj_arg_jsonb((job)->settings), nullable_int4((job)->keep_successes), \
-		nullable_int4((job)->keep_failures),                                 \
-		aj_arg_interval((job)->keep_age),                                    \
-		aj_arg_text(aj_catch_up_names[(job)->policy.catch_up]),              \
-		aj_arg_int4((job)->policy.catch_up_limit),                           \
-		aj_arg_interval((job)->policy.start_deadline),                       \
-		aj_arg_text(aj_overlap_names[(job)->policy.overlap]),                \
-		nullable_int4((job)->policy.retries),                                \
-		aj_arg_interval((job)->policy.retry_delay),                          \
-		aj_arg_interval((job)->policy.retry_delay_limit),                    \
-		aj_arg_text((job)->policy.queue),                                    \
-		aj_arg_int4((job)->policy.priority),                                 \
+#define JOB_VALUES(job)                                                        \
+	aj_arg_text((job)->name), aj_arg_text((job)->description),                 \
+		aj_arg_oid((job)->owner), aj_arg_text((job)->owner_name),              \
+		aj_arg_text((job)->schedule), aj_arg_text((job)->time_zone),           \
+		aj_arg_bool((job)->enabled), aj_arg_jsonb((job)->steps),               \
+		aj_arg_interval((job)->timeout),                                       \
+		aj_arg(INT8OID, Int64GetDatum((job)->memory_limit),                    \
+			   (job)->memory_limit == 0),                                      \
+		aj_arg_jsonb((job)->settings), nullable_int4((job)->keep_successes),   \
+		nullable_int4((job)->keep_failures), aj_arg_interval((job)->keep_age), \
+		aj_arg_text(aj_catch_up_names[(job)->policy.catch_up]),                \
+		aj_arg_int4((job)->policy.catch_up_limit),                             \
+		aj_arg_interval((job)->policy.start_deadline),                         \
+		aj_arg_text(aj_overlap_names[(job)->policy.overlap]),                  \
+		nullable_int4((job)->policy.retries),                                  \
+		aj_arg_interval((job)->policy.retry_delay),                            \
+		aj_arg_interval((job)->policy.retry_delay_limit),                      \
+		aj_arg_text((job)->policy.queue), aj_arg_int4((job)->policy.priority), \
 		aj_arg_int4((job)->policy.nice)
 
 /* Write a new job; error 42710 if the name is taken.  Returns its id. */
@@ -318,9 +317,9 @@ aj_job_delete(int64 job_id)
 
 	aj_spi_open(&spi, AJ_RIGHTS_CATALOG);
 	(void) aj_spi_run("UPDATE aggjobs.run SET status = 'cancelled',"
-					  " ended_at = clock_timestamp(), note = 'job was dropped'"
+					  " ended_at = $2, note = 'job was dropped'"
 					  " WHERE job_id = $1 AND status = 'queued'",
-					  AJ_ARGS(aj_arg_int8(job_id)));
+					  AJ_ARGS(aj_arg_int8(job_id), aj_arg_time(aj_now())));
 	(void) aj_spi_run("DELETE FROM aggjobs.job WHERE job_id = $1",
 					  AJ_ARGS(aj_arg_int8(job_id)));
 	aj_spi_close(&spi);
@@ -419,8 +418,8 @@ aj_job_plans(const int64 *job_ids, int njobs, int *n, MemoryContext context)
 		plans[i].known_since = aj_spi_time((uint64) i, 5, AJ_NO_TIME);
 		plans[i].last_ended_at = aj_spi_time((uint64) i, 6, AJ_NO_TIME);
 		plans[i].running = aj_spi_bool((uint64) i, 7);
-		plans[i].catch_up = name_index(
-			aj_catch_up_names, aj_spi_text((uint64) i, 8, context));
+		plans[i].catch_up =
+			name_index(aj_catch_up_names, aj_spi_text((uint64) i, 8, context));
 		plans[i].catch_up_limit = (int) aj_spi_int8((uint64) i, 9, 0);
 		plans[i].start_deadline = read_interval((uint64) i, 10, context);
 	}

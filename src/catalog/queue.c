@@ -42,7 +42,8 @@ aj_queue_name_check(const char *name)
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("the name of a queue must not be NULL"),
-				 errhint("List the queues with SELECT * FROM aggjobs.queues.")));
+				 errhint(
+					 "List the queues with SELECT * FROM aggjobs.queues.")));
 	if (name[0] == '\0' || strlen(name) > LONGEST_NAME ||
 		strcmp(aj_clip(name), name) != 0)
 		ereport(ERROR,

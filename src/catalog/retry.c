@@ -109,7 +109,8 @@ aj_retry_queue(int64 run_id, const AjRunEnd *end)
 		return false;
 	ready_at = TimestampTzPlusMilliseconds(
 		now,
-		aj_backoff_ms(r.attempt, r.delay_ms, r.limit_ms, pg_prng_double(&pg_global_prng_state)));
+		aj_backoff_ms(r.attempt, r.delay_ms, r.limit_ms,
+					  pg_prng_double(&pg_global_prng_state)));
 	queued =
 		aj_catalog_run(
 			"INSERT INTO aggjobs.run (job_id, job_name, owner, slot, at,"

@@ -115,24 +115,25 @@ aj_run_status_latest(int64 run_id)
 bool
 aj_run_mark_running(int64 run_id, int pid, TimestampTz start, bool in_worker)
 {
-	return aj_catalog_run("UPDATE aggjobs.run SET status = 'running',"
-						  " started_at = $2, worker_pid = $3,"
-						  " worker_start = $4,"
-						  " steps = CASE WHEN run.definition = d.hash"
-						  " AND jsonb_array_length(run.steps) < d.nsteps"
-						  " THEN run.steps ELSE '[]' END,"
-						  " definition = CASE WHEN $5 THEN d.hash END"
-						  " FROM (SELECT jsonb_hash(j.steps) AS hash,"
-						  " jsonb_array_length(j.steps) AS nsteps"
-						  " FROM aggjobs.run r JOIN aggjobs.job j USING (job_id)"
-						  " WHERE r.run_id = $1) d"
-						  " WHERE run_id = $1 AND status = 'queued'"
-						  " AND NOT EXISTS (SELECT FROM aggjobs.run o"
-						  " WHERE o.job_id = run.job_id"
-						  " AND o.status = 'running')",
-						  AJ_ARGS(aj_arg_int8(run_id), aj_arg_time(aj_now()),
-								  aj_arg_int4(pid), aj_arg_time(start),
-								  aj_arg_bool(in_worker))) > 0;
+	return aj_catalog_run(
+			   "UPDATE aggjobs.run SET status = 'running',"
+			   " started_at = $2, worker_pid = $3,"
+			   " worker_start = $4,"
+			   " steps = CASE WHEN run.definition = d.hash"
+			   " AND jsonb_array_length(run.steps) < d.nsteps"
+			   " THEN run.steps ELSE '[]' END,"
+			   " definition = CASE WHEN $5 THEN d.hash END"
+			   " FROM (SELECT jsonb_hash(j.steps) AS hash,"
+			   " jsonb_array_length(j.steps) AS nsteps"
+			   " FROM aggjobs.run r JOIN aggjobs.job j USING (job_id)"
+			   " WHERE r.run_id = $1) d"
+			   " WHERE run_id = $1 AND status = 'queued'"
+			   " AND NOT EXISTS (SELECT FROM aggjobs.run o"
+			   " WHERE o.job_id = run.job_id"
+			   " AND o.status = 'running')",
+			   AJ_ARGS(aj_arg_int8(run_id), aj_arg_time(aj_now()),
+					   aj_arg_int4(pid), aj_arg_time(start),
+					   aj_arg_bool(in_worker))) > 0;
 }
 
 /* Add the result of a finished step. */
@@ -325,13 +326,13 @@ aj_runs_replace(int64 job_id, TimestampTz slot)
 		.note = "replaced by a later slot",
 	};
 	int n;
-	int64 *ids = select_ids(
-		"SELECT r.run_id FROM aggjobs.run r"
-		" WHERE r.status = 'queued' AND r.job_id = $1"
-		" AND r.run_id < (SELECT m.run_id FROM aggjobs.run m"
-		" WHERE m.job_id = $1 AND m.slot = $2 AND m.attempt = 1)",
-		AJ_ARGS(aj_arg_int8(job_id), aj_arg_time(slot)), &n,
-		CurrentMemoryContext);
+	int64 *ids =
+		select_ids("SELECT r.run_id FROM aggjobs.run r"
+				   " WHERE r.status = 'queued' AND r.job_id = $1"
+				   " AND r.run_id < (SELECT m.run_id FROM aggjobs.run m"
+				   " WHERE m.job_id = $1 AND m.slot = $2 AND m.attempt = 1)",
+				   AJ_ARGS(aj_arg_int8(job_id), aj_arg_time(slot)), &n,
+				   CurrentMemoryContext);
 
 	for (int i = 0; i < n; i++)
 		(void) aj_run_finish(ids[i], &end);
@@ -455,13 +456,13 @@ aj_runs_cancel_copied(void)
 	int n;
 	int64 *ids;
 
-	ids = select_ids("SELECT r.run_id FROM aggjobs.run r"
-					 " JOIN aggjobs.job j USING (job_id)"
-					 " WHERE r.status = 'queued'"
-					 " AND r.status IN ('queued', 'running')"
-					 " AND j.database_oid <> $1",
-					 AJ_ARGS(aj_arg_oid(MyDatabaseId)), &n,
-					 CurrentMemoryContext);
+	ids =
+		select_ids("SELECT r.run_id FROM aggjobs.run r"
+				   " JOIN aggjobs.job j USING (job_id)"
+				   " WHERE r.status = 'queued'"
+				   " AND r.status IN ('queued', 'running')"
+				   " AND j.database_oid <> $1",
+				   AJ_ARGS(aj_arg_oid(MyDatabaseId)), &n, CurrentMemoryContext);
 	for (int i = 0; i < n; i++)
 		(void) aj_run_finish(ids[i], &end);
 	return n;

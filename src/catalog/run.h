@@ -20,7 +20,7 @@ typedef struct AjRun
 	TimestampTz at;	  /* AJ_NO_TIME: what is due */
 	int attempt;
 	char *status;
-	int steps_done; /* by earlier attempts, of the same definition */
+	int steps_done;	  /* by earlier attempts, of the same definition */
 	bool uncommitted; /* written by the transaction that is open here */
 } AjRun;
 

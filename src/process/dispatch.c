@@ -28,6 +28,7 @@
 #include "base/compat.h"
 
 #include "base/settings.h"
+#include "base/testing.h"
 #include "base/tx.h"
 #include "catalog/run.h"
 #include "miscadmin.h"
@@ -180,6 +181,7 @@ start_worker(const AjSlotRun *run)
 		aj_slots_free(slot);
 		return GIVEN_NO_PROCESS;
 	}
+	AJ_FAULT_POINT("at", "worker asked for");
 	return GIVEN_AWAY;
 }
 

@@ -33,6 +33,7 @@
 #include "access/xact.h"
 #include "base/clock.h"
 #include "base/settings.h"
+#include "base/testing.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "process/process.h"
@@ -146,6 +147,7 @@ start_schedulers(TimestampTz *wake_at)
 			return;
 		}
 		short_of_processes = false;
+		AJ_FAULT_POINT("at", "scheduler asked for");
 		*wake_at = Min(*wake_at,
 					   TimestampTzPlusMilliseconds(aj_now(), START_TAKES_MS));
 	}

@@ -267,9 +267,10 @@ report_unresponsive(const AjSlotView *slot)
 {
 	ereport(
 		WARNING,
-		(errmsg("worker with PID %d does not react to SIGTERM, and run " INT64_FORMAT
-				" goes on",
-				(int) slot->pid, slot->run_id),
+		(errmsg(
+			 "worker with PID %d does not react to SIGTERM, and run " INT64_FORMAT
+			 " goes on",
+			 (int) slot->pid, slot->run_id),
 		 errhint(
 			 "See what it does, for one with gdb or in /proc; only SIGKILL would end it, and with it all sessions of the server.")));
 }

@@ -33,6 +33,7 @@
 
 #include "base/clock.h"
 #include "base/settings.h"
+#include "base/testing.h"
 #include "base/tx.h"
 #include "catalog/run.h"
 #include "commands/extension.h"
@@ -283,6 +284,7 @@ aj_scheduler_main(Datum argument)
 		return;
 	before_shmem_exit(at_exit, (Datum) 0);
 	BackgroundWorkerInitializeConnectionByOid(dboid, InvalidOid, 0);
+	AJ_FAULT_POINT("at", "connected");
 	if (!extension_exists())
 	{
 		state_after = AJ_DATABASE_ABSENT;

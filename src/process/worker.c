@@ -28,6 +28,7 @@
 #include "access/xact.h"
 #include "base/clock.h"
 #include "base/settings.h"
+#include "base/testing.h"
 #include "base/usage.h"
 #include "catalog/namespace.h"
 #include "commands/async.h"
@@ -67,6 +68,7 @@ at_exit(int code, Datum argument)
 static void
 reset_session(void)
 {
+	AJ_FAULT_POINT("at", "reset");
 	StartTransactionCommand();
 	PortalHashTableDeleteAll();
 	SetPGVariable("session_authorization", NIL, false);
@@ -125,7 +127,9 @@ do_run(int slot, bool *leave)
 
 	if (run_id == 0)
 		return false;
+	AJ_FAULT_POINT("at", "run taken");
 	*leave = !aj_execute_in_worker(slot, run_id);
+	AJ_FAULT_POINT("at", "run over");
 	aj_slots_run_over(slot, true, *leave);
 	return true;
 }
@@ -147,17 +151,19 @@ aj_worker_main(Datum argument)
 	if (!aj_slots_attach(slot, &dboid, &owner))
 		return;
 	before_shmem_exit(at_exit, argument);
+	AJ_FAULT_POINT("at", "slot attached");
 	aj_log_capture_register(slot);
 	BackgroundWorkerInitializeConnectionByOid(dboid, owner,
 											  AJ_WORKER_CONNECT_FLAGS);
+	AJ_FAULT_POINT("at", "connected");
 
 	while (do_run(slot, &leave))
 	{
 		runs++;
 		reset_session();
 		aj_process_reload();
-		if (!wait_for_run(slot, leave || runs >= aj_worker_max_runs ||
-								has_grown()))
+		if (!wait_for_run(slot,
+						  leave || runs >= aj_worker_max_runs || has_grown()))
 			break;
 	}
 }

@@ -57,7 +57,9 @@ aj_time_limit_start(TimestampTz deadline)
 		return;
 	if (timer == MAX_TIMEOUTS)
 		timer = RegisterTimeout(USER_TIMEOUT, at_deadline);
-	enable_timeout_every(timer, deadline, REPEAT_MS);
+	deadline = aj_real_instant(deadline);
+	if (deadline != DT_NOEND)
+		enable_timeout_every(timer, deadline, REPEAT_MS);
 }
 
 /* The limited part is over, well or not. */

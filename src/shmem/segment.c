@@ -21,6 +21,7 @@
 #include "base/compat.h"
 
 #include "base/settings.h"
+#include "base/testing.h"
 #include "miscadmin.h"
 #include "postmaster/bgworker_internals.h"
 #include "shmem/gate.h"
@@ -53,6 +54,9 @@ request(void)
 		previous_request_hook();
 	RequestAddinShmemSpace(add_size(segment_size(), aj_gate_size()));
 	RequestNamedLWLockTranche(TRANCHE, 1);
+#ifdef AGGJOBS_TESTING
+	RequestAddinShmemSpace(MAXALIGN(sizeof(AjTesting)));
+#endif
 }
 
 static void
@@ -102,6 +106,11 @@ startup(void)
 	gate_start =
 		ShmemInitStruct("pg_aggjobs gate", aj_gate_size(), &gate_found);
 	aj_gate_initialize(gate_start, gate_found);
+#ifdef AGGJOBS_TESTING
+	gate_start =
+		ShmemInitStruct("pg_aggjobs testing", sizeof(AjTesting), &gate_found);
+	aj_testing_init(gate_start, gate_found);
+#endif
 	LWLockRelease(AddinShmemInitLock);
 }
 
@@ -162,3 +171,19 @@ aj_segment_set_latch(int procno)
 	if (procno != AJ_NO_PROC)
 		SetLatch(&ProcGlobal->allProcs[procno].procLatch);
 }
+
+#ifdef AGGJOBS_TESTING
+/* Wake all our processes: the clock has been moved. */
+void
+aj_segment_wake_all(void)
+{
+	LWLockAcquire(shared->lock, LW_SHARED);
+	aj_segment_set_latch(shared->launcher_procno);
+	for (int i = 0; i < shared->ndatabases; i++)
+		aj_segment_set_latch(shared->databases[i].procno);
+	for (int i = 0; i < shared->nslots; i++)
+		aj_segment_set_latch(shared->slots[i].procno);
+	LWLockRelease(shared->lock);
+	ConditionVariableBroadcast(&shared->run_ended);
+}
+#endif

@@ -131,5 +131,8 @@ extern AjShared *aj_segment(void);
 extern bool aj_segment_present(void);
 extern void aj_segment_require(const char *what);
 extern void aj_segment_set_latch(int procno);
+#ifdef AGGJOBS_TESTING
+extern void aj_segment_wake_all(void);
+#endif
 
 #endif /* AJ_SHMEM_SEGMENT_H */

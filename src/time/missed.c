@@ -107,8 +107,7 @@ count_elapsed(const AjCron *cron, const AjClock *clock, TimestampTz after,
 	{
 		int64 offset = aj_clock_shows(clock, from) - from;
 		TimestampTz jump = aj_clock_next_jump(clock, from);
-		TimestampTz last =
-			jump > upto ? upto : Min(upto, jump - USECS_PER_SEC);
+		TimestampTz last = jump > upto ? upto : Min(upto, jump - USECS_PER_SEC);
 
 		n += count_local(cron, seconds_of(from + offset),
 						 seconds_of(last + offset));
@@ -177,8 +176,8 @@ aj_count_slots(const AjSchedule *schedule, pg_tz *zone, TimestampTz after,
 
 	/* Slots are whole seconds; from just before the first it is the same. */
 	after = first - USECS_PER_SEC;
-	upto = floor_div(Min(upto, END_TIMESTAMP - 1), USECS_PER_SEC) *
-		USECS_PER_SEC;
+	upto =
+		floor_div(Min(upto, END_TIMESTAMP - 1), USECS_PER_SEC) * USECS_PER_SEC;
 	aj_clock_set(&clock, zone);
 	if (schedule->cron.elapsed)
 		return count_elapsed(&schedule->cron, &clock, after, upto);

@@ -26,6 +26,7 @@ our @EXPORT = qw(
   add_job trigger run_to_end wait_for_end wait_in_command wait_for
   run_field sqlstate_of seconds_for
   scheduler_pid launcher_pid wait_for_scheduler processes_of
+  install_testing set_clock arm release check_invariants
 );
 
 # A command that goes on until somebody stops it.  It holds no lock on which
@@ -216,6 +217,93 @@ sub processes_of
 	return $node->safe_psql('postgres', qq{
 		SELECT count(*) FROM pg_stat_activity
 		WHERE backend_type LIKE 'pg_aggjobs%' AND datname = '$database'});
+}
+
+# install_testing(node, database): the functions of a test build (doc/dev/faults.md).
+sub install_testing
+{
+	my ($node, $database) = @_;
+
+	$node->safe_psql($database, q{
+		CREATE SCHEMA testing;
+		CREATE FUNCTION testing.clock(at timestamptz, runs boolean) RETURNS void
+			LANGUAGE c AS '$libdir/pg_aggjobs', 'aggjobs_test_clock';
+		CREATE FUNCTION testing.now() RETURNS timestamptz
+			LANGUAGE c AS '$libdir/pg_aggjobs', 'aggjobs_test_now';
+		CREATE FUNCTION testing.arm(pattern text, action text, skip integer, times integer) RETURNS void
+			LANGUAGE c STRICT AS '$libdir/pg_aggjobs', 'aggjobs_test_arm';
+		CREATE FUNCTION testing.release(pattern text) RETURNS void
+			LANGUAGE c STRICT AS '$libdir/pg_aggjobs', 'aggjobs_test_release';
+		CREATE FUNCTION testing.hits(pattern text) RETURNS integer
+			LANGUAGE c STRICT AS '$libdir/pg_aggjobs', 'aggjobs_test_hits';
+		CREATE FUNCTION testing.waiting(pattern text) RETURNS integer
+			LANGUAGE c STRICT AS '$libdir/pg_aggjobs', 'aggjobs_test_waiting'});
+	return;
+}
+
+# set_clock(node, database, instant or undef for the real one, runs)
+sub set_clock
+{
+	my ($node, $database, $at, $runs) = @_;
+
+	$at = defined $at ? "'$at'" : 'NULL';
+	$runs = $runs ? 'true' : 'false';
+	$node->safe_psql($database, "SELECT testing.clock($at, $runs)");
+	return;
+}
+
+# arm(node, database, pattern, action, skip => 0, times => 1)
+sub arm
+{
+	my ($node, $database, $pattern, $action, %args) = @_;
+	my ($skip, $times) = ($args{skip} // 0, $args{times} // 1);
+
+	$node->safe_psql($database,
+		"SELECT testing.arm('$pattern', '$action', $skip, $times)");
+	return;
+}
+
+sub release
+{
+	my ($node, $database, $pattern) = @_;
+
+	$node->safe_psql($database, "SELECT testing.release('$pattern')");
+	return;
+}
+
+# What must hold of the records of all jobs whenever nothing runs; the failures,
+# one a line, so '' is as it should be.
+sub check_invariants
+{
+	my ($node, $database) = @_;
+
+	return $node->safe_psql($database, q{
+		SELECT 'an attempt has two rows: ' || job_name || ' ' || slot
+		FROM aggjobs.run WHERE slot IS NOT NULL
+		GROUP BY job_name, job_id, slot, attempt HAVING count(*) > 1
+		UNION ALL
+		SELECT 'runs of a job overlap: ' || a.run_id || ' and ' || b.run_id
+		FROM aggjobs.run a JOIN aggjobs.run b ON a.job_id = b.job_id AND a.run_id < b.run_id
+		WHERE a.started_at < coalesce(b.ended_at, 'infinity') AND b.started_at < coalesce(a.ended_at, 'infinity')
+		  AND a.status <> 'crashed' AND b.status <> 'crashed'
+		UNION ALL
+		SELECT 'a slot is in two rows: ' || a.run_id || ' and ' || b.run_id
+		FROM aggjobs.run a JOIN aggjobs.run b ON a.job_id = b.job_id AND a.run_id < b.run_id
+		WHERE a.attempt = 1 AND b.attempt = 1 AND a.trigger = 'schedule' AND b.trigger = 'schedule'
+		  AND a.slot <= coalesce(b.until_slot, b.slot) AND b.slot <= coalesce(a.until_slot, a.slot)
+		UNION ALL
+		SELECT 'a run is said to be running, and no process has it: ' || run_id
+		FROM aggjobs.run r WHERE status = 'running'
+		  AND NOT EXISTS (SELECT FROM pg_stat_activity a WHERE a.pid = r.worker_pid AND a.backend_start = r.worker_start)
+		UNION ALL
+		SELECT 'a run that is over has no end: ' || run_id
+		FROM aggjobs.run WHERE status NOT IN ('queued', 'running') AND ended_at IS NULL
+		UNION ALL
+		SELECT 'a slot of a worker that is gone: ' || coalesce(pid, 0)
+		FROM aggjobs.workers w WHERE pid IS NOT NULL AND NOT EXISTS (SELECT FROM pg_stat_activity a WHERE a.pid = w.pid)
+		UNION ALL
+		SELECT 'a lock without a process: ' || pid
+		FROM pg_locks l WHERE pid IS NOT NULL AND NOT EXISTS (SELECT FROM pg_stat_activity a WHERE a.pid = l.pid)});
 }
 
 1;
