@@ -220,7 +220,7 @@ miss(void *arg)
 static bool
 is_missed(AjQueuedRun *run, TimestampTz now)
 {
-	return run->late_at <= now && aj_tx_try("miss a slot", miss, &run->run_id);
+	return run->late_at < now && aj_tx_try("miss a slot", miss, &run->run_id);
 }
 
 static int

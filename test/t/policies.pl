@@ -1,0 +1,441 @@
+# What becomes of slots that passed, that meet a run, and of runs that fail; whose
+# turn it is, and after whom.  The clock is the test's.
+use strict;
+use warnings;
+
+use AggjobsTest;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $node = start_node('policies', conf => <<'CONF');
+aggjobs.max_workers = 4
+aggjobs.cancel_grace = 300ms
+CONF
+my $db = 'postgres';
+install_testing($node, $db);
+
+# The clock stands still at an instant; the scheduler has looked at it.
+sub at
+{
+	my ($time) = @_;
+
+	set_clock($node, $db, "2030-01-01 $time+00");
+	return;
+}
+
+# The rows of a job, as one text: "slot status slots until".
+sub rows_of
+{
+	my ($job) = @_;
+
+	return $node->safe_psql($db, qq{
+		SELECT string_agg(concat_ws(' ', to_char(slot, 'HH24:MI'), status,
+				nullif(slots, 1), to_char(until_slot, 'HH24:MI')), ', ' ORDER BY run_id)
+		FROM aggjobs.runs WHERE job_name = '$job' AND trigger = 'schedule'});
+}
+
+# Wait until all slots up to now are told, and what is queued has been run.
+sub settle
+{
+	wait_for($node, $db, q{
+		SELECT NOT EXISTS (SELECT FROM aggjobs.jobs WHERE enabled AND next_run_at <= testing.now())
+		   AND NOT EXISTS (SELECT FROM aggjobs.runs WHERE status IN ('queued', 'running'))},
+		'nothing is due');
+	return;
+}
+
+sub set_enabled
+{
+	my ($on) = @_;
+
+	$node->safe_psql($db, "ALTER SYSTEM SET aggjobs.enabled = $on");
+	$node->reload;
+	return;
+}
+
+# Nothing is scheduled from one time to another.
+sub downtime
+{
+	my ($from, $to) = @_;
+
+	at($from);
+	settle();
+	set_enabled('off');
+	wait_for($node, $db, q{SELECT current_setting('aggjobs.enabled') = 'off'});
+	at($to);
+	set_enabled('on');
+	settle();
+	return;
+}
+
+sub drop_all
+{
+	$node->safe_psql($db, 'SELECT aggjobs_drop_job(job_name) FROM aggjobs.jobs');
+	return;
+}
+
+sub count_of
+{
+	my ($what, $from) = @_;
+
+	return $node->safe_psql($db, "SELECT $what FROM $from");
+}
+
+at('00:00:30');
+$node->safe_psql($db, 'CREATE TABLE effect (job text, step integer, at timestamptz DEFAULT clock_timestamp())');
+
+subtest 'slots that passed' => sub {
+	add_job($node, $db, 'skip', '*/10 * * * *', 'SELECT 1', catch_up => q{'skip'});
+	add_job($node, $db, 'last', '*/10 * * * *', 'SELECT 1');
+	add_job($node, $db, 'all', '*/10 * * * *', 'SELECT 1', catch_up => q{'all'});
+	add_job($node, $db, 'few', '*/10 * * * *', 'SELECT 1', catch_up => q{'all'}, catch_up_limit => 2);
+	add_job($node, $db, 'young', '*/10 * * * *', 'SELECT 1', catch_up => q{'all'}, start_deadline => q{'15 minutes'});
+	add_job($node, $db, 'late', '*/10 * * * *', 'SELECT 1', start_deadline => q{'1 minute'});
+	add_job($node, $db, 'near', '*/10 * * * *', 'SELECT 1', catch_up => q{'skip'}, start_deadline => q{'6 minutes'});
+	downtime('00:10:00', '01:05:00');
+	is(rows_of('skip'), '00:10 succeeded, 00:20 missed 5 01:00', 'skip: none is run late');
+	is(rows_of('last'), '00:10 succeeded, 00:20 missed 4 00:50, 01:00 succeeded', 'last: the last one is');
+	is(rows_of('all'),
+		'00:10 succeeded, 00:20 succeeded, 00:30 succeeded, 00:40 succeeded, 00:50 succeeded, 01:00 succeeded',
+		'all: all are');
+	is(rows_of('few'), '00:10 succeeded, 00:20 missed 3 00:40, 00:50 succeeded, 01:00 succeeded',
+		'all, with a limit: the newest');
+	is(rows_of('young'), '00:10 succeeded, 00:20 missed 3 00:40, 00:50 succeeded, 01:00 succeeded',
+		'all, with a deadline: those that are not too old');
+	is(rows_of('late'), '00:10 succeeded, 00:20 missed 5 01:00', 'last, with a deadline: none is if it is too old');
+	is(rows_of('near'), '00:10 succeeded, 00:20 missed 4 00:50, 01:00 succeeded',
+		'skip, with a deadline: what is within it is not late');
+	is( count_of(q{string_agg(DISTINCT note, '; ' ORDER BY note)}, q{aggjobs.runs WHERE status = 'missed'}),
+		'not run in time, and catch_up is "all"; not run in time, and catch_up is "last"; not run in time, and catch_up is "skip"',
+		'the reason is told');
+	is( count_of('count(DISTINCT n)', q{(SELECT sum(slots) AS n FROM aggjobs.runs GROUP BY job_name) AS s}),
+		1, 'every slot is accounted for');
+	is( count_of(q{bool_and(started_at >= lag)}, q{(SELECT started_at,
+			lag(ended_at) OVER (ORDER BY slot) AS lag FROM aggjobs.runs WHERE job_name = 'all') AS r WHERE lag IS NOT NULL}),
+		't', 'in order, one after the other');
+};
+
+subtest 'a clock that is set forward and back' => sub {
+	at('01:30:00');
+	settle();
+	at('00:30:00');
+	my ($run, $status) = run_to_end($node, $db, 'last');
+	is($status, 'succeeded', 'set back: the scheduler is at work');
+	at('01:30:00');
+	settle();
+	is(rows_of('last'), '00:10 succeeded, 00:20 missed 4 00:50, 01:00 succeeded, 01:10 missed 2 01:20, 01:30 succeeded',
+		'and no slot comes twice');
+	at('01:40:00');
+	settle();
+	like(rows_of('last'), qr/01:40 succeeded$/, 'the next one does');
+	is(check_invariants($node, $db), '', 'all is as it should be');
+	drop_all();
+};
+
+subtest 'years of downtime' => sub {
+	set_clock($node, $db, '2030-06-01 00:00:30+00');
+	add_job($node, $db, 'minute', '* * * * *', 'SELECT 1');
+	set_clock($node, $db, '2050-06-01 00:00:30+00');
+	settle();
+	is( count_of(q{string_agg(status || ' ' || slots, ', ' ORDER BY run_id)}, q{aggjobs.runs WHERE job_name = 'minute'}),
+		'missed 10519199, succeeded 1', '20 years of a minute job are two rows');
+	drop_all();
+	at('02:00:30');
+};
+
+subtest 'slots that meet a run' => sub {
+	my $gate = $node->background_psql($db);
+	$gate->query_safe('SELECT pg_advisory_lock(1)');
+	for my $overlap ('skip', 'queue', 'replace')
+	{
+		add_job($node, $db, "o $overlap", '*/10 * * * *', 'SELECT pg_advisory_xact_lock_shared(1)',
+			overlap => qq{'$overlap'});
+	}
+	for my $minute (10, 20, 30, 40)
+	{
+		at("02:$minute:00");
+		wait_for($node, $db, q{
+			SELECT NOT EXISTS (SELECT FROM aggjobs.jobs WHERE next_run_at <= testing.now())
+			   AND count(*) = 3 FROM aggjobs.runs WHERE status = 'running'}, 'three runs wait');
+		wait_for($node, $db, qq{
+			SELECT EXISTS (SELECT FROM aggjobs.runs r JOIN pg_stat_activity a ON a.pid = r.worker_pid
+				WHERE job_name = 'o replace' AND r.status = 'running' AND a.wait_event = 'advisory'
+				  AND slot = '2030-01-01 02:$minute+00')});
+	}
+	is(rows_of('o skip'), '02:10 running, 02:20 skipped 3 02:40', 'skip: they are skipped, in one row');
+	is(rows_of('o queue'), '02:10 running, 02:20 queued, 02:30 skipped 2 02:40', 'queue: one waits, the others are skipped');
+	is(rows_of('o replace'), '02:10 cancelled, 02:20 cancelled, 02:30 cancelled, 02:40 running',
+		'replace: each takes the place of the one before');
+	is( count_of('string_agg(DISTINCT note, NULL)', q{aggjobs.runs WHERE job_name = 'o replace' AND status = 'cancelled'}),
+		'replaced by a later slot', 'and this is told');
+	$gate->query_safe('SELECT pg_advisory_unlock(1)');
+	$gate->quit;
+	settle();
+	is(rows_of('o queue'), '02:10 succeeded, 02:20 succeeded, 02:30 skipped 2 02:40', 'the one that waited is run');
+	is(check_invariants($node, $db), '', 'all is as it should be');
+	drop_all();
+};
+
+subtest 'a slot that finds no worker before its deadline' => sub {
+	my $gate = $node->background_psql($db);
+	$gate->query_safe('SELECT pg_advisory_lock(1)');
+	$node->safe_psql($db, q{SELECT aggjobs_set_queue('one', 1)});
+	add_job($node, $db, 'holder', undef, 'SELECT pg_advisory_xact_lock_shared(1)', queue => q{'one'});
+	my $holder = trigger($node, $db, 'holder');
+	wait_in_command($node, $db, $holder);
+	add_job($node, $db, 'waiter', '*/10 * * * *', 'SELECT 1', queue => q{'one'}, start_deadline => q{'3 minutes'});
+	at('02:50:00');
+	wait_for($node, $db, q{SELECT EXISTS (SELECT FROM aggjobs.runs WHERE job_name = 'waiter' AND status = 'queued')});
+	at('02:53:01');
+	wait_for($node, $db, q{SELECT EXISTS (SELECT FROM aggjobs.runs WHERE job_name = 'waiter' AND status = 'missed')});
+	is(count_of('note', q{aggjobs.runs WHERE job_name = 'waiter'}), 'not started before its starting deadline', 'is missed');
+	$gate->quit;
+	is(wait_for_end($node, $db, $holder), 'succeeded', 'the other run is not disturbed');
+	drop_all();
+	$node->safe_psql($db, q{SELECT aggjobs_drop_queue('one')});
+};
+
+# The attempts at a run, as one text: "status", and whether each waited.
+sub attempts_of
+{
+	my ($job) = @_;
+
+	return $node->safe_psql($db, qq{
+		SELECT string_agg(attempt || ' ' || status, ', ' ORDER BY run_id) FROM aggjobs.runs WHERE job_name = '$job'});
+}
+
+sub add_steps
+{
+	my ($job, $steps, %args) = @_;
+	my $list = join ', ', map { "jsonb_build_object('kind', 'command', 'command', \$c\$$_\$c\$)" } @$steps;
+	my $more = join '', map { ", $_ => $args{$_}" } sort keys %args;
+
+	$node->safe_psql($db, "SELECT aggjobs_create_job('$job', NULL, jsonb_build_array($list)$more)");
+	return;
+}
+
+# Trigger a job and wait until it is tried no more.
+sub try_all
+{
+	my ($job) = @_;
+
+	trigger($node, $db, $job);
+	wait_for($node, $db, qq{SELECT NOT EXISTS (SELECT FROM aggjobs.runs
+		WHERE job_name = '$job' AND status IN ('queued', 'running'))});
+	return attempts_of($job);
+}
+
+subtest 'retries' => sub {
+	my $raise = sub { "DO 'BEGIN RAISE EXCEPTION USING ERRCODE = ''$_[0]''; END'" };
+
+	set_clock($node, $db, undef);
+	add_steps('passes', [ $raise->('40P01') ], retry_delay => q{'20 ms'});
+	is(try_all('passes'), '1 failed, 2 failed, 3 failed, 4 failed', 'errors that pass: three more attempts');
+	add_steps('stays', [ $raise->('42501') ], retries => 5, retry_delay => q{'20 ms'});
+	is(try_all('stays'), '1 failed', 'errors that stay: none, whatever the job says');
+	add_steps('other', [ $raise->('22012') ]);
+	is(try_all('other'), '1 failed', 'other errors: none by themselves');
+	add_steps('asked', [ $raise->('22012') ], retries => 2, retry_delay => q{'20 ms'});
+	is(try_all('asked'), '1 failed, 2 failed, 3 failed', 'but as many as the job says');
+	add_steps('never', [ $raise->('40001') ], retries => 0);
+	is(try_all('never'), '1 failed', 'or none');
+	add_steps('slow', [ 'SELECT pg_sleep(60)' ], retries => 1, retry_delay => q{'20 ms'}, timeout => q{'50 ms'});
+	is(try_all('slow'), '1 timed_out, 2 timed_out', 'so with the time limit');
+	is( count_of('string_agg(DISTINCT failures_in_a_row::text, NULL)', 'aggjobs.jobs'),
+		'1', 'all attempts at a run are one failure');
+	is( count_of('count(*)', q{aggjobs.runs r JOIN aggjobs.runs b ON b.run_id = r.retry_of
+			WHERE r.trigger = 'retry' AND r.attempt = b.attempt + 1 AND r.triggered_by = 'scheduler'}),
+		count_of('count(*)', q{aggjobs.runs WHERE attempt > 1}), 'each tells which run it tries again');
+	is( count_of('bool_and(r.started_at >= r.ready_at AND r.ready_at - b.ended_at
+				BETWEEN b.attempt * interval \'10 ms\' AND interval \'80 ms\' + interval \'5 ms\')',
+			q{aggjobs.runs r JOIN aggjobs.runs b ON b.run_id = r.retry_of WHERE r.job_name = 'passes'
+			  AND r.attempt <= 3}),
+		't', 'and waits, twice as long each time, but for a half at most');
+
+	add_steps('goes on', [ q{INSERT INTO effect VALUES ('goes on', 1)},
+			q{INSERT INTO effect VALUES ('goes on', 2); SELECT 1 / (count(*) - 1) FROM aggjobs.runs WHERE job_name = 'goes on'},
+			q{INSERT INTO effect VALUES ('goes on', 3)} ], retries => 1, retry_delay => q{'20 ms'});
+	is(try_all('goes on'), '1 failed, 2 succeeded', 'the second attempt succeeds');
+	is( count_of(q{string_agg(step || ' ' || n, ', ' ORDER BY step)},
+			q{(SELECT step, count(*) AS n FROM effect WHERE job = 'goes on' GROUP BY step) AS e}),
+		'1 1, 2 1, 3 1', 'and goes on where the first has failed: no step is done twice');
+	is( count_of('jsonb_array_length(steps)', q{aggjobs.runs WHERE job_name = 'goes on' AND attempt = 2}),
+		3, 'it tells the results of all steps');
+
+	add_steps('paused', [ $raise->('40001') ], retry_delay => q{'1 hour'}, retry_delay_limit => q{'1 hour'});
+	trigger($node, $db, 'paused');
+	wait_for($node, $db, q{SELECT count(*) = 2 FROM aggjobs.runs WHERE job_name = 'paused'});
+	my $waiting = count_of('max(run_id)', q{aggjobs.runs WHERE job_name = 'paused'});
+	is( count_of(q{ready_at > clock_timestamp() + interval '29 minutes'}, "aggjobs.runs WHERE run_id = $waiting"),
+		't', 'an attempt waits as long as the job says');
+	is(count_of('aggjobs_cancel', "aggjobs_cancel($waiting)"), 't', 'and can be cancelled meanwhile');
+	is(attempts_of('paused'), '1 failed, 2 cancelled', 'then there is no other');
+
+	my $again = count_of('aggjobs_retry', qq{aggjobs_retry((SELECT min(run_id) FROM aggjobs.runs WHERE job_name = 'other'))});
+	is(wait_for_end($node, $db, $again), 'failed', 'aggjobs_retry() tries again what ended for good');
+	is(attempts_of('other'), '1 failed, 2 failed', 'as the next attempt');
+	is(check_invariants($node, $db), '', 'all is as it should be');
+	drop_all();
+};
+
+subtest 'queues' => sub {
+	my $gate = $node->background_psql($db);
+	$gate->query_safe('SELECT pg_advisory_lock(1)');
+	$node->safe_psql($db, q{SELECT aggjobs_set_queue('two', 2)});
+	add_job($node, $db, "q $_", undef, 'SELECT pg_advisory_xact_lock_shared(1)', queue => q{'two'}) for 1 .. 3;
+	add_job($node, $db, 'free', undef, 'SELECT 1');
+	trigger($node, $db, "q $_") for 1 .. 3;
+	wait_for($node, $db, q{SELECT running = 2 AND waiting = 1 FROM aggjobs.queues});
+	is((run_to_end($node, $db, 'free'))[1], 'succeeded', 'a full queue holds up only its own jobs');
+	is(count_of('running || \' \' || waiting', 'aggjobs.queues'), '2 1', 'and no more than its limit go on');
+	$node->safe_psql($db, q{SELECT aggjobs_set_queue('two', 3)});
+	wait_for($node, $db, q{SELECT running = 3 FROM aggjobs.queues});
+	pass('a greater limit counts at once');
+	$gate->query_safe('SELECT pg_advisory_unlock(1)');
+	settle();
+
+	# One worker, and a line before it.
+	$node->safe_psql($db, q{SELECT aggjobs_set_queue('two', 1)});
+	$gate->query_safe('SELECT pg_advisory_lock(1)');
+	my $first = trigger($node, $db, 'q 1');
+	wait_in_command($node, $db, $first);
+	add_job($node, $db, 'usual', undef, 'SELECT 1', queue => q{'two'});
+	add_job($node, $db, 'urgent', undef, 'SELECT 1', queue => q{'two'}, priority => 10);
+	add_job($node, $db, 'humble', undef, 'SELECT 1', queue => q{'two'}, priority => -10);
+	my %run = map { $_ => trigger($node, $db, $_) } 'humble', 'usual', 'urgent';
+	# One that has waited longer than the urgent one is worth.
+	$node->safe_psql($db, qq{UPDATE aggjobs.run SET queued_at = queued_at - interval '11 minutes' WHERE run_id = $run{usual};
+		SELECT aggjobs_set_queue('two', 1)});
+	$gate->query_safe('SELECT pg_advisory_unlock(1)');
+	$gate->quit;
+	settle();
+	is( count_of(q{string_agg(job_name, ', ' ORDER BY started_at)},
+			q{aggjobs.runs WHERE job_name IN ('humble', 'usual', 'urgent')}),
+		'usual, urgent, humble', 'priority counts as minutes of waiting');
+	drop_all();
+	$node->safe_psql($db, q{SELECT aggjobs_drop_queue('two')});
+};
+
+subtest 'workers that are kept' => sub {
+	my $pid_of = sub { run_field($node, $db, $_[0], 'worker_pid') };
+
+	$node->append_conf('postgresql.conf', 'aggjobs.worker_idle = 100ms');
+	$node->reload;
+	$node->safe_psql($db, q{SELECT aggjobs_set_queue('warm', 2, 1)});
+	add_job($node, $db, 'warm', undef, 'SELECT 1', queue => q{'warm'});
+	add_job($node, $db, 'cold', undef, 'SELECT 1');
+	my ($cold) = run_to_end($node, $db, 'cold');
+	wait_for($node, $db, q{SELECT NOT EXISTS (SELECT FROM aggjobs.workers)});
+	pass('a worker without queue ends when idle');
+	my ($warm) = run_to_end($node, $db, 'warm');
+	($cold) = run_to_end($node, $db, 'cold');
+	is($pid_of->($cold), $pid_of->($warm), 'one that is kept takes other runs of its owner');
+	($warm) = run_to_end($node, $db, 'warm');
+	my $kept = $pid_of->($warm);
+	# Longer than it would be idle: other workers come and go.
+	$node->safe_psql($db, q{CREATE ROLE guest LOGIN});
+	add_job($node, $db, 'guest', undef, 'SELECT 1', owner => q{'guest'});
+	for (1 .. 2)
+	{
+		run_to_end($node, $db, 'guest');
+		wait_for($node, $db, q{SELECT NOT EXISTS (SELECT FROM aggjobs.workers WHERE owner = 'guest'::regrole)});
+	}
+	($warm) = run_to_end($node, $db, 'warm');
+	is($pid_of->($warm), $kept, 'and is still there');
+	drop_all();
+	$node->safe_psql($db, q{SELECT aggjobs_drop_queue('warm')});
+	$node->append_conf('postgresql.conf', 'aggjobs.worker_idle = 5s');
+	$node->reload;
+};
+
+subtest 'nice' => sub {
+	my $gate = $node->background_psql($db);
+	$gate->query_safe('SELECT pg_advisory_lock(1)');
+	add_job($node, $db, 'kind', undef, 'SELECT pg_advisory_xact_lock_shared(1)', nice => 7);
+	add_job($node, $db, 'plain', undef, 'SELECT 1');
+	my $run = trigger($node, $db, 'kind');
+	my $pid = wait_in_command($node, $db, $run);
+	my $stat = slurp_file("/proc/$pid/stat");
+	is((split ' ', $stat =~ s/.*\) //r)[16], 7, 'the process of the run is as nice as the job says');
+	$gate->query_safe('SELECT pg_advisory_unlock(1)');
+	$gate->quit;
+	is(wait_for_end($node, $db, $run), 'succeeded', 'it runs');
+	my ($next) = run_to_end($node, $db, 'plain');
+	isnt(run_field($node, $db, $next, 'worker_pid'), $pid, 'and no other run is in that process');
+	drop_all();
+};
+
+subtest 'order' => sub {
+	add_job($node, $db, 'a', undef, 'SELECT 1');
+	add_job($node, $db, 'b', undef, 'SELECT 1');
+	add_job($node, $db, 'fails', undef, 'SELECT 1/0');
+	add_job($node, $db, 'c', undef, q{INSERT INTO effect VALUES ('c', 1)}, after => q{'{a,b}'});
+	add_job($node, $db, 'd', undef, q{INSERT INTO effect VALUES ('d', 1)}, after => q{'{c}'});
+	add_job($node, $db, 'e', undef, q{INSERT INTO effect VALUES ('e', 1)}, after => q{'{fails}'});
+	my $count = sub { count_of(q{count(*)}, "aggjobs.runs WHERE job_name = '$_[0]'") };
+
+	run_to_end($node, $db, 'a');
+	run_to_end($node, $db, 'a');
+	run_to_end($node, $db, 'fails');
+	settle();
+	is($count->('c') . $count->('d') . $count->('e'), '000', 'one of two is not enough, nor is a failure');
+	run_to_end($node, $db, 'b');
+	settle();
+	is($count->('c') . $count->('d') . $count->('e'), '110', 'both are, and success goes on to any depth');
+	is( count_of(q{string_agg(job_name || ' ' || trigger, ', ' ORDER BY run_id)}, q{aggjobs.runs WHERE job_name IN ('c', 'd')}),
+		'c dependency, d dependency', 'the runs tell why');
+	run_to_end($node, $db, 'b');
+	settle();
+	is($count->('c'), 1, 'and it begins anew');
+	$node->safe_psql($db, q{SELECT aggjobs_trigger(j) FROM unnest('{a,b}'::text[]) j, generate_series(1, 5)});
+	settle();
+	cmp_ok($count->('c'), '>=', 2, 'a job that waits is not queued twice');
+	$node->safe_psql($db, q{SELECT aggjobs_pause('c')});
+	my $before = $count->('c');
+	run_to_end($node, $db, $_) for 'a', 'b';
+	settle();
+	is($count->('c'), $before, 'a paused job is not queued');
+
+	# Both end at the same moment: the second must see the first.
+	$node->safe_psql($db, q{SELECT aggjobs_resume('c')});
+	run_to_end($node, $db, $_) for 'a', 'b';
+	settle();
+	$before = $count->('c');
+	arm($node, $db, 'worker before commit: SELECT 1', 'wait', times => 2);
+	my @runs = map { trigger($node, $db, $_) } 'a', 'b';
+	wait_for($node, $db, q{SELECT testing.waiting('worker before commit: SELECT 1') >= 1});
+	release($node, $db, 'worker before commit: SELECT 1');
+	wait_for_end($node, $db, $_) for @runs;
+	settle();
+	is($count->('c'), $before + 1, 'of two successes at once one queues it');
+	drop_all();
+};
+
+subtest 'a worker that reacts to nothing' => sub {
+	add_job($node, $db, 'deaf', undef, $FOREVER, timeout => q{'100 ms'});
+	my $since = -s $node->logfile;
+	my $run = trigger($node, $db, 'deaf');
+	# Stopped before its time limit, or so early that nothing has begun.
+	wait_for($node, $db, qq{SELECT EXISTS (SELECT FROM aggjobs.runs WHERE run_id = $run AND worker_pid IS NOT NULL)});
+	my $pid = run_field($node, $db, $run, 'worker_pid');
+	kill 'STOP', $pid;
+	wait_for($node, $db, qq{SELECT EXISTS (SELECT FROM aggjobs.workers WHERE state = 'unresponsive')
+		OR (SELECT status <> 'running' FROM aggjobs.runs WHERE run_id = $run)});
+  SKIP:
+	{
+		skip 'it was over before it could be stopped', 4 if run_field($node, $db, $run, 'status') ne 'running';
+		is(count_of('state', q{aggjobs.health WHERE check_name = 'unresponsive'}), 'failing', 'health tells of it');
+		$node->wait_for_log(qr/worker with PID $pid does not react to SIGTERM/, $since);
+		kill 'CONT', $pid;
+		like(wait_for_end($node, $db, $run), qr/^(timed_out|cancelled)$/, 'it ends as soon as it goes on');
+		wait_for($node, $db, q{SELECT state = 'ok' FROM aggjobs.health WHERE check_name = 'unresponsive'});
+		pass('and all is well');
+		my @told = slurp_file($node->logfile, $since) =~ /does not react to SIGTERM/g;
+		is(scalar @told, 1, 'the log tells of it once');
+	}
+};
+
+is(check_invariants($node, $db), '', 'all is as it should be in the end');
+$node->stop;
+done_testing();
