@@ -31,6 +31,7 @@ int aj_max_databases = 1000;
 int aj_max_sources = 1024;
 int aj_max_workers = 8;
 int aj_rescan_interval = 600;
+int aj_shutdown_wait = 10000;
 int aj_worker_idle = 5000;
 int aj_worker_max_memory = 64 * 1024;
 int aj_worker_max_runs = 1000;
@@ -113,6 +114,9 @@ static const IntSetting int_settings[] = {
 	 1, 1024, PGC_SIGHUP, 0},
 	{"aggjobs.rescan_interval", "Time between looks at the list of databases.",
 	 &aj_rescan_interval, 1, INT_MAX / 1000, PGC_SIGHUP, GUC_UNIT_S},
+	{"aggjobs.shutdown_wait",
+	 "Time that runs may go on while the server is shut down.",
+	 &aj_shutdown_wait, 0, INT_MAX, PGC_SIGHUP, GUC_UNIT_MS},
 	{"aggjobs.worker_idle",
 	 "Time that a worker without work waits for more before it ends.",
 	 &aj_worker_idle, 0, INT_MAX, PGC_SIGHUP, GUC_UNIT_MS},

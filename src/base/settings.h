@@ -19,6 +19,7 @@ extern int aj_max_databases;
 extern int aj_max_sources;
 extern int aj_max_workers;
 extern int aj_rescan_interval;
+extern int aj_shutdown_wait;
 extern int aj_worker_idle;
 extern int aj_worker_max_memory;
 extern int aj_worker_max_runs;

@@ -87,6 +87,15 @@ aj_run_find(int64 run_id)
 	return run;
 }
 
+/* Does a run wait for its start? */
+bool
+aj_run_is_queued(int64 run_id)
+{
+	return aj_catalog_run("SELECT FROM aggjobs.run r WHERE r.run_id = $1"
+						  " AND r.status = 'queued'",
+						  AJ_ARGS(aj_arg_int8(run_id))) > 0;
+}
+
 /* The status of a run as committed now, or NULL if there is no such run. */
 char *
 aj_run_status_latest(int64 run_id)

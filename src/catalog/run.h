@@ -56,6 +56,7 @@ typedef struct AjQueuedRun
 extern int64 aj_run_insert(int64 job_id, const char *job_name, Oid owner,
 						   TimestampTz at, int attempt, const char *trigger);
 extern AjRun *aj_run_find(int64 run_id);
+extern bool aj_run_is_queued(int64 run_id);
 extern char *aj_run_status_latest(int64 run_id);
 extern bool aj_run_mark_running(int64 run_id, int pid, TimestampTz start,
 								bool in_worker);

@@ -56,7 +56,7 @@ make_way(Oid dboid, const char *reason)
 	TimestampTz start = aj_now();
 
 	aj_wake_hold(dboid);
-	aj_slots_stop_database(dboid, reason, false);
+	aj_slots_stop_database(dboid, AJ_STOP_LEAVE, reason, false);
 	while (!aj_databases_is_empty(dboid))
 	{
 		TimestampTz now = aj_now();
@@ -64,7 +64,7 @@ make_way(Oid dboid, const char *reason)
 		if (TimestampDifferenceExceeds(start, now, GIVE_UP_MS))
 			break;
 		if (TimestampDifferenceExceeds(start, now, ASK_MS))
-			aj_slots_stop_database(dboid, reason, true);
+			aj_slots_stop_database(dboid, AJ_STOP_LEAVE, reason, true);
 		aj_process_wait(LOOK_AGAIN_MS, "AggjobsMakeWay");
 	}
 }

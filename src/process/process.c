@@ -4,7 +4,9 @@
  *	  Our background processes: what they have in common.
  *
  * SIGTERM ends a process at its next CHECK_FOR_INTERRUPTS, also in the middle
- * of SQL or of a wait for a lock.  Every wait is on the latch.  No state.
+ * of SQL or of a wait for a lock, unless it has a handler of its own that lets
+ * runs come to their end while the server is shut down.  Every wait is on the
+ * latch.  No state but whether such a shutdown was noted.
  *
  * Copyright (c) 2026, pg_aggjobs contributors
  *
@@ -15,20 +17,71 @@
  */
 #include "base/compat.h"
 
+#include <fcntl.h>
+#include <unistd.h>
+
 #include "miscadmin.h"
 #include "postmaster/interrupt.h"
 #include "process/process.h"
 #include "storage/latch.h"
 #include "tcop/tcopprot.h"
 #include "utils/guc.h"
+#include "utils/pidfile.h"
+
+#define PIDFILE "postmaster.pid"
+
+volatile sig_atomic_t aj_shutdown_noted = false;
 
 /* Handlers for reload and end; signals are open from then on. */
 void
-aj_process_signals(void)
+aj_process_signals(pqsigfunc on_sigterm)
 {
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
-	pqsignal(SIGTERM, die);
+	pqsignal(SIGTERM, on_sigterm);
 	BackgroundWorkerUnblockSignals();
+}
+
+/*
+ * aj_process_server_stops
+ *		Is the server being shut down?  For handlers of signals.
+ *
+ * The postmaster writes that into its lock file before it signals anybody, and
+ * nothing else tells SIGTERM from it apart from pg_terminate_backend().
+ */
+bool
+aj_process_server_stops(void)
+{
+	int saved_errno = errno;
+	char text[1024];
+	const char *line = text;
+	ssize_t length = -1;
+	int fd = open(PIDFILE, O_RDONLY);
+
+	if (fd >= 0)
+	{
+		length = read(fd, text, sizeof(text) - 1);
+		close(fd);
+	}
+	errno = saved_errno;
+	if (length < 0)
+		return false;
+	text[length] = '\0';
+	for (int i = 1; i < LOCK_FILE_LINE_PM_STATUS; i++)
+	{
+		line = strchr(line, '\n');
+		if (line == NULL)
+			return false;
+		line++;
+	}
+	return strncmp(line, PM_STATUS_STOPPING, strlen(PM_STATUS_STOPPING)) == 0;
+}
+
+/* Go on for a while; for handlers of signals. */
+void
+aj_process_note_shutdown(void)
+{
+	aj_shutdown_noted = true;
+	SetLatch(MyLatch);
 }
 
 /* Take over a changed configuration, if there is one. */

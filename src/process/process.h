@@ -5,11 +5,18 @@
 #ifndef AJ_PROCESS_PROCESS_H
 #define AJ_PROCESS_PROCESS_H
 
+#include <signal.h>
+
 #include "base/compat.h"
 #include "datatype/timestamp.h"
 #include "postmaster/bgworker.h"
 
-extern void aj_process_signals(void);
+/* The server has asked this process to end, as it is being shut down. */
+extern volatile sig_atomic_t aj_shutdown_noted;
+
+extern void aj_process_signals(pqsigfunc on_sigterm);
+extern bool aj_process_server_stops(void);
+extern void aj_process_note_shutdown(void);
 extern void aj_process_reload(void);
 extern void aj_process_wait(long milliseconds, const char *what);
 extern bool aj_process_start(const char *name, const char *type,

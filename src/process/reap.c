@@ -135,8 +135,12 @@ describe_end(const AjSlotView *slot, AjRunEnd *end)
 		end->note =
 			"over the time limit of the job; the worker had to be ended";
 	}
-	else if (slot->stop == AJ_STOP_CANCEL || slot->stop == AJ_STOP_LEAVE)
+	else if (slot->stop == AJ_STOP_CANCEL || slot->stop == AJ_STOP_LEAVE ||
+			 slot->stop == AJ_STOP_SHUTDOWN)
+	{
 		end->status = "cancelled";
+		end->is_interrupted = slot->stop == AJ_STOP_SHUTDOWN;
+	}
 	else if (slot->fatal_sqlstate == ERRCODE_ADMIN_SHUTDOWN)
 	{
 		end->status = "cancelled";
@@ -165,6 +169,10 @@ finish_run(void *arg)
 	const AjSlotView *slot = arg;
 	AjRunEnd end = {0};
 
+	/* Ended from outside before it began: another worker takes the run. */
+	if (slot->fatal_sqlstate == ERRCODE_ADMIN_SHUTDOWN &&
+		slot->stop == AJ_STOP_NONE && aj_run_is_queued(slot->run_id))
+		return;
 	describe_end(slot, &end);
 	(void) aj_run_finish(slot->run_id, &end);
 }

@@ -20,7 +20,8 @@
  * Failure: a pass that errors is logged and tried again after a pause that
  * doubles up to a minute.  The process ends with the postmaster, on SIGTERM
  * (the launcher starts another), when the extension is not there, and when
- * DDL wants the database.
+ * DDL wants the database.  While the server is shut down it starts nothing,
+ * and stays until the runs that go on are over or their time is.
  *
  * Copyright (c) 2026, pg_aggjobs contributors
  *
@@ -45,6 +46,7 @@
 #include "shmem/databases.h"
 #include "shmem/slots.h"
 #include "storage/ipc.h"
+#include "tcop/tcopprot.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
@@ -53,6 +55,7 @@
 #define LONGEST_PAUSE_MS 60000
 #define STORE_LOGS_EVERY_MS 200
 #define LOCK_TIMEOUT "100ms" /* nobody may stop the clock by a lock */
+#define SHUTDOWN_REASON "the server was shut down"
 #define SESSION_ENDS_MS 200	 /* from its word to its end */
 
 static int entry = -1; /* ours in shmem/databases.c */
@@ -66,8 +69,21 @@ static TimestampTz store_logs_at = 0;
 static TimestampTz orphans_at = DT_NOEND;
 
 static void
+on_sigterm(SIGNAL_ARGS)
+{
+	if (!aj_shutdown_noted && slots != NULL && aj_process_server_stops())
+		aj_process_note_shutdown();
+	else
+		die(postgres_signal_arg);
+}
+
+static void
 at_exit(int code, Datum argument)
 {
+	/* Nobody else would end them. */
+	if (aj_shutdown_noted)
+		aj_slots_stop_database(MyDatabaseId, AJ_STOP_SHUTDOWN, SHUTDOWN_REASON,
+							   true);
 	aj_databases_detach_scheduler(entry, state_after);
 }
 
@@ -189,7 +205,7 @@ pass(void)
 		end_orphans();
 	wake_at = Min(wake_at, orphans_at);
 
-	if (aj_enabled)
+	if (aj_enabled && !aj_shutdown_noted)
 	{
 		while (aj_due_fire(now))
 			aj_dispatch_requeue();
@@ -199,6 +215,43 @@ pass(void)
 	nslots = aj_slots_look(MyDatabaseId, slots);
 	wake_at = Min(wake_at, aj_reap_limits(slots, nslots, now));
 	return aj_reap_prune(now) ? now : wake_at;
+}
+
+static bool
+any_run_goes_on(void)
+{
+	int n = aj_slots_look(MyDatabaseId, slots);
+
+	for (int i = 0; i < n; i++)
+		if (slots[i].state == AJ_SLOT_RUNNING || slots[i].state == AJ_SLOT_ENDED)
+			return true;
+	return false;
+}
+
+/*
+ * The server is being shut down: true once there is nothing left to wait for.
+ * Runs are asked to stop when their time is over, and their workers are ended
+ * if that does not help.
+ */
+static bool
+may_end(TimestampTz *wake_at)
+{
+	static TimestampTz until = 0;
+	TimestampTz now = aj_now();
+	TimestampTz terminate_at;
+
+	if (!any_run_goes_on())
+		return true;
+	if (until == 0)
+		until = TimestampTzPlusMilliseconds(now, aj_shutdown_wait);
+	terminate_at = TimestampTzPlusMilliseconds(until, aj_cancel_grace);
+	if (now >= until)
+		aj_slots_stop_database(MyDatabaseId, AJ_STOP_SHUTDOWN, SHUTDOWN_REASON,
+							   now >= terminate_at);
+	*wake_at = Min(*wake_at, now >= until ? TimestampTzPlusMilliseconds(
+												now, FIRST_PAUSE_MS)
+										  : until);
+	return false;
 }
 
 /* How long to wait after so many errors in a row. */
@@ -278,7 +331,7 @@ aj_scheduler_main(Datum argument)
 	Oid dboid;
 	int errors = 0;
 
-	aj_process_signals();
+	aj_process_signals(on_sigterm);
 	entry = DatumGetInt32(argument);
 	if (!aj_databases_attach_scheduler(entry, &dboid))
 		return;
@@ -293,6 +346,12 @@ aj_scheduler_main(Datum argument)
 	initialize();
 	SetConfigOption("lock_timeout", LOCK_TIMEOUT, PGC_SUSET, PGC_S_OVERRIDE);
 
+	/*
+	 * A standby that is not there must not stop the clock, nor a shutdown.  What
+	 * a run commits waits for it, and our records lie before that in the log.
+	 */
+	SetConfigOption("synchronous_commit", "local", PGC_SUSET, PGC_S_OVERRIDE);
+
 	while (!aj_databases_held(entry))
 	{
 		TimestampTz wake_at;
@@ -302,6 +361,8 @@ aj_scheduler_main(Datum argument)
 		MemoryContextReset(pass_context);
 		MemoryContextSwitchTo(pass_context);
 		wake_at = pass_or_pause(&errors);
-		wait_until(wake_at, errors > 0);
+		if (aj_shutdown_noted && may_end(&wake_at))
+			break;
+		wait_until(wake_at, errors > 0 && !aj_shutdown_noted);
 	}
 }

@@ -8,7 +8,8 @@
  * more than a small run, so after a run it resets its session, as DISCARD ALL
  * does, and waits a little for another run of the same owner.  It ends when
  * none comes (aggjobs.worker_idle), after many runs, when its memory has
- * grown, and after a run that was stopped or that left doubt.
+ * grown, and after a run that was stopped or that left doubt.  While the server
+ * is shut down it ends after its run.
  *
  * State: its slot, shmem/slots.c.  The exit callback is registered before the
  * process connects, so whatever ends it, the scheduler learns of it.
@@ -39,15 +40,32 @@
 #include "process/process.h"
 #include "run/execute.h"
 #include "run/log_capture.h"
+#include "shmem/databases.h"
 #include "shmem/slots.h"
 #include "storage/ipc.h"
 #include "storage/lock.h"
+#include "tcop/tcopprot.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/portal.h"
 #include "utils/timestamp.h"
 
 #define SHORTEST_IDLE_MS 1000
+
+/*
+ * When the server is shut down a run may go on for a while: the scheduler ends
+ * it if need be, by another SIGTERM at last.
+ */
+static void
+on_sigterm(SIGNAL_ARGS)
+{
+	if (!aj_shutdown_noted && aj_worker_is_running() &&
+		aj_process_server_stops() &&
+		aj_databases_scheduler_seems_alive(MyDatabaseId))
+		aj_process_note_shutdown();
+	else
+		die(postgres_signal_arg);
+}
 
 static void
 at_exit(int code, Datum argument)
@@ -128,7 +146,7 @@ do_run(int slot, bool *leave)
 	if (run_id == 0)
 		return false;
 	AJ_FAULT_POINT("at", "run taken");
-	*leave = !aj_execute_in_worker(slot, run_id);
+	*leave = !aj_execute_in_worker(slot, run_id) || aj_shutdown_noted;
 	AJ_FAULT_POINT("at", "run over");
 	aj_slots_run_over(slot, true, *leave);
 	return true;
@@ -147,7 +165,7 @@ aj_worker_main(Datum argument)
 	int runs = 0;
 	bool leave;
 
-	aj_process_signals();
+	aj_process_signals(on_sigterm);
 	if (!aj_slots_attach(slot, &dboid, &owner))
 		return;
 	before_shmem_exit(at_exit, argument);
@@ -159,6 +177,8 @@ aj_worker_main(Datum argument)
 
 	while (do_run(slot, &leave))
 	{
+		if (aj_shutdown_noted)
+			break;
 		runs++;
 		reset_session();
 		aj_process_reload();

@@ -52,7 +52,7 @@ typedef struct WorkerRun
 	AjUsageStart usage;
 } WorkerRun;
 
-static bool running = false;
+static volatile bool running = false; /* read by a handler */
 
 static void
 begin(const WorkerRun *w, const char *activity)
@@ -253,9 +253,11 @@ classify(WorkerRun *w, const ErrorData *error, AjRunEnd *end)
 		end->status = "timed_out";
 		end->note = "over the time limit of the job";
 	}
-	else if (stop == AJ_STOP_CANCEL || stop == AJ_STOP_LEAVE)
+	else if (stop == AJ_STOP_CANCEL || stop == AJ_STOP_LEAVE ||
+			 stop == AJ_STOP_SHUTDOWN)
 	{
 		end->status = "cancelled";
+		end->is_interrupted = stop == AJ_STOP_SHUTDOWN;
 		end->note = pstrdup(reason);
 	}
 	else if (error->sqlerrcode == ERRCODE_QUERY_CANCELED &&

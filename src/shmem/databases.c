@@ -482,6 +482,21 @@ aj_databases_has_scheduler(Oid dboid)
 }
 
 /*
+ * The same without the lock, for handlers of signals; right or wrong only if
+ * the scheduler comes or goes at that moment.
+ */
+bool
+aj_databases_scheduler_seems_alive(Oid dboid)
+{
+	AjShared *shared = aj_segment();
+
+	for (int i = 0; i < shared->ndatabases; i++)
+		if (shared->databases[i].dboid == dboid)
+			return shared->databases[i].state == AJ_DATABASE_RUNNING;
+	return false;
+}
+
+/*
  * aj_databases_hold, aj_databases_release
  *		Ask our processes out of a database, and let them back in.  Each hold
  *		needs its release.

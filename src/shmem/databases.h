@@ -29,6 +29,7 @@ extern uint32 aj_databases_take_wake(int index, int64 *jobs, int *njobs);
 extern void aj_databases_post(Oid dboid, uint32 wake, int64 job_id);
 extern void aj_databases_set_extension(Oid dboid, bool present);
 extern bool aj_databases_has_scheduler(Oid dboid);
+extern bool aj_databases_scheduler_seems_alive(Oid dboid);
 extern void aj_databases_hold(Oid dboid);
 extern void aj_databases_release(Oid dboid);
 extern bool aj_databases_is_empty(Oid dboid);

@@ -69,6 +69,7 @@ typedef enum AjStop
 	AJ_STOP_CANCEL,	 /* somebody asked for it */
 	AJ_STOP_TIMEOUT, /* run is over its time limit */
 	AJ_STOP_LEAVE,	 /* DDL wants the database or extension */
+	AJ_STOP_SHUTDOWN, /* the server is shut down */
 	AJ_STOP_RETIRE	 /* idle worker makes room */
 } AjStop;
 

@@ -502,7 +502,8 @@ aj_slots_stop_run(Oid dboid, int64 run_id, AjStop stop, const char *reason)
 
 /* Ask all workers of a database to leave, or end those that have not. */
 void
-aj_slots_stop_database(Oid dboid, const char *reason, bool terminate)
+aj_slots_stop_database(Oid dboid, AjStop stop, const char *reason,
+					   bool terminate)
 {
 	AjShared *shared = aj_segment();
 
@@ -513,7 +514,7 @@ aj_slots_stop_database(Oid dboid, const char *reason, bool terminate)
 
 		if (!has_process(slot) || slot->dboid != dboid)
 			continue;
-		ask_to_stop(slot, AJ_STOP_LEAVE, reason);
+		ask_to_stop(slot, stop, reason);
 		if (terminate && slot->pid != 0 && !slot->terminated)
 		{
 			slot->terminated = true;

@@ -67,7 +67,7 @@ extern void aj_slots_leave(int index, int sqlstate, const char *message);
 /* anybody */
 extern bool aj_slots_stop_run(Oid dboid, int64 run_id, AjStop stop,
 							  const char *reason);
-extern void aj_slots_stop_database(Oid dboid, const char *reason,
+extern void aj_slots_stop_database(Oid dboid, AjStop stop, const char *reason,
 								   bool terminate);
 extern void aj_slots_tell_run_ended(void);
 

@@ -105,7 +105,8 @@ send_wake_ups(void)
 		aj_databases_set_extension(MyDatabaseId, pending.extension_present);
 	/* It may have gone with its schema, and no one has asked them before. */
 	if (pending.extension_changed && !pending.extension_present)
-		aj_slots_stop_database(MyDatabaseId, "the extension was dropped", true);
+		aj_slots_stop_database(MyDatabaseId, AJ_STOP_LEAVE,
+							   "the extension was dropped", true);
 	if (pending.wake != 0 && pending.njobs == 0)
 		aj_databases_post(MyDatabaseId, pending.wake, 0);
 	for (int i = 0; i < pending.njobs; i++)
