@@ -393,6 +393,23 @@ SELECT 'failures',
 FROM aggjobs.job j JOIN aggjobs.job_state s USING (job_id)
 WHERE j.enabled AND s.failures_in_a_row >= 3
 UNION ALL
+SELECT 'owners',
+       CASE WHEN count(*) = 0 THEN 'ok' ELSE 'failing' END,
+       CASE WHEN count(*) = 0 THEN 'the owners of all jobs may run them'
+            ELSE pg_catalog.format('%s jobs can''t run, because their owner is gone, has got another name, or may not log in or connect%s', count(*),
+                                   -- names only of jobs that the reader may see
+                                   ': ' || pg_catalog.string_agg(j.job_name || ' (' || j.owner_name || ')', ', ' ORDER BY j.job_name)
+                                           FILTER (WHERE pg_catalog.pg_has_role(j.owner::oid, 'USAGE')
+                                                      OR pg_catalog.pg_has_role('pg_monitor', 'USAGE'))) END
+FROM aggjobs.job j LEFT JOIN pg_catalog.pg_roles o ON o.oid = j.owner::oid
+WHERE j.enabled
+  AND j.database_oid = (SELECT d.oid FROM pg_catalog.pg_database d
+                        WHERE d.datname = pg_catalog.current_database())
+  AND (o.rolname IS DISTINCT FROM j.owner_name
+       OR NOT o.rolcanlogin
+       OR o.rolsuper AND pg_catalog.current_setting('aggjobs.allow_superuser_jobs', true) = 'off'
+       OR NOT pg_catalog.has_database_privilege(o.oid, pg_catalog.current_database(), 'CONNECT'))
+UNION ALL
 SELECT 'copied',
        CASE WHEN count(*) = 0 THEN 'ok' ELSE 'degraded' END,
        CASE WHEN count(*) = 0 THEN 'all jobs belong to this database'

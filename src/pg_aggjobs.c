@@ -38,5 +38,6 @@ _PG_init(void)
 		return;
 	aj_segment_install_hooks();
 	aj_ddl_hook_install();
+	aj_owner_hook_install();
 	aj_launcher_register();
 }

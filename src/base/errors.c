@@ -45,10 +45,18 @@ static const ErrorKind error_kinds[] = {
 	{"AJ001", AJ_ERROR_STAYS},	/* a rollup differs from its query */
 };
 
+/* U+0080 to U+009F, some of which terminals obey as they do escape sequences. */
+static bool
+is_wide_control(const char *c)
+{
+	return GetDatabaseEncoding() == PG_UTF8 && (unsigned char) c[0] == 0xc2 &&
+		(unsigned char) c[1] < 0xa0;
+}
+
 /*
  * aj_clip
  *		"text" fit for a message: at most 100 bytes, whole characters, control
- *		characters shown as "?", "..." where something was cut off.
+ *		characters shown as "?", tabs as blanks, "..." where something was cut off.
  */
 char *
 aj_clip(const char *text)
@@ -60,8 +68,17 @@ aj_clip(const char *text)
 	memcpy(clipped, text, (size_t) kept);
 	strcpy(clipped + kept, kept < length ? "..." : "");
 	for (char *c = clipped; *c != '\0'; c++)
-		if ((unsigned char) *c < ' ' || *c == 0x7f)
+	{
+		if (is_wide_control(c))
+		{
+			*c++ = '?';
 			*c = '?';
+		}
+		else if (*c == '\t')
+			*c = ' ';
+		else if ((unsigned char) *c < ' ' || *c == 0x7f)
+			*c = '?';
+	}
 	return clipped;
 }
 

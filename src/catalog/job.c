@@ -401,7 +401,10 @@ aj_job_plans(const int64 *job_ids, int njobs, int *n, MemoryContext context)
 		" s.next_slot IS NULL AND EXISTS (SELECT FROM aggjobs.run r"
 		" WHERE r.job_id = j.job_id"
 		" AND r.status IN ('queued', 'running')),"
-		" j.catch_up, j.catch_up_limit, j.start_deadline"
+		/* One that can't be taken from now would stop the clock of all jobs. */
+		" j.catch_up, j.catch_up_limit,"
+		" CASE WHEN j.start_deadline >= interval '0'"
+		" THEN least(j.start_deadline, interval '1000 years') END"
 		" FROM aggjobs.job j JOIN aggjobs.job_state s USING (job_id)"
 		" WHERE j.enabled AND j.schedule IS NOT NULL"
 		" AND j.database_oid = $2"

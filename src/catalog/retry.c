@@ -75,8 +75,12 @@ read_retries(int64 run_id, Retries *r)
 	aj_spi_open(&spi, AJ_RIGHTS_CATALOG);
 	found =
 		aj_spi_run("SELECT r.attempt, j.retries,"
-				   " (extract(epoch FROM j.retry_delay) * 1000)::bigint,"
-				   " (extract(epoch FROM j.retry_delay_limit) * 1000)::bigint"
+				   " (extract(epoch FROM CASE WHEN j.retry_delay"
+				   " <= interval '1000 years' THEN j.retry_delay END)"
+				   " * 1000)::bigint,"
+				   " (extract(epoch FROM CASE WHEN j.retry_delay_limit"
+				   " <= interval '1000 years' THEN j.retry_delay_limit END)"
+				   " * 1000)::bigint"
 				   " FROM aggjobs.run r JOIN aggjobs.job j USING (job_id)"
 				   " WHERE r.run_id = $1 AND r.definition IS NOT NULL"
 				   " AND j.enabled AND j.database_oid = $2",

@@ -247,7 +247,8 @@ aj_runs_queued(int limit, int *n, TimestampTz *next_ready,
 		" w.max_workers, w.min_workers FROM (SELECT h.*, q.queue_id,"
 		" q.max_workers, q.min_workers,"
 		" h.since - j.priority * interval '1 minute' AS turn,"
-		" CASE WHEN h.trigger = 'schedule' THEN h.slot + j.start_deadline END"
+		" CASE WHEN h.trigger = 'schedule' AND j.start_deadline >= interval '0'"
+		" THEN h.slot + least(j.start_deadline, interval '1000 years') END"
 		" AS late_at,"
 		" row_number() OVER (PARTITION BY q.queue_id ORDER BY"
 		" h.since - j.priority * interval '1 minute', h.run_id) AS place"
@@ -523,7 +524,9 @@ aj_runs_prune_old(int keep_minutes, int limit)
 		"WITH doomed AS (SELECT r.run_id FROM aggjobs.run r"
 		" LEFT JOIN aggjobs.job j USING (job_id)"
 		" WHERE r.status NOT IN ('queued', 'running')"
-		" AND r.ended_at < $1 - coalesce(j.keep_age,"
+		/* One that can't be taken from now would keep all history. */
+		" AND r.ended_at < $1 - coalesce(CASE WHEN j.keep_age >= interval '0'"
+		" THEN least(j.keep_age, interval '1000 years') END,"
 		" make_interval(mins => $2))"
 		" ORDER BY r.run_id LIMIT $3)" REMOVE_DOOMED,
 		AJ_ARGS(aj_arg_time(aj_now()), aj_arg_int4(keep_minutes),

@@ -24,6 +24,7 @@
 #include "base/compat.h"
 
 #include "base/clock.h"
+#include "base/errors.h"
 #include "base/spi.h"
 #include "base/tx.h"
 #include "catalog/fire.h"
@@ -136,7 +137,7 @@ read_schedule(const AjJobPlan *plan, AjSchedule *schedule, pg_tz **zone)
 			(errmsg(
 				"job " INT64_FORMAT
 				" is not scheduled: its schedule \"%s\" uses an unknown setting",
-				plan->job_id, plan->schedule)));
+				plan->job_id, aj_clip(plan->schedule))));
 		return false;
 	}
 	*zone = pg_tzset(plan->time_zone);
@@ -147,7 +148,7 @@ read_schedule(const AjJobPlan *plan, AjSchedule *schedule, pg_tz **zone)
 		(errmsg(
 			"job " INT64_FORMAT
 			" is not scheduled: schedule \"%s\" in time zone \"%s\" can't be read",
-			plan->job_id, text, plan->time_zone)));
+			plan->job_id, aj_clip(text), aj_clip(plan->time_zone))));
 	return false;
 }
 

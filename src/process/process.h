@@ -25,6 +25,7 @@ extern bool aj_process_start(const char *name, const char *type,
 
 extern void aj_launcher_register(void);
 extern void aj_ddl_hook_install(void);
+extern void aj_owner_hook_install(void);
 
 extern PGDLLEXPORT void aj_launcher_main(Datum argument);
 extern PGDLLEXPORT void aj_scheduler_main(Datum argument);

@@ -163,6 +163,35 @@ describe_end(const AjSlotView *slot, AjRunEnd *end)
 	}
 }
 
+/*
+ * A worker that could not connect died of the server's words, which know of a
+ * role and of no job.  Say what is wrong with the owner of the job, if it still
+ * is.
+ */
+static void
+explain_refusal(const AjSlotView *slot, AjRunEnd *end)
+{
+	AjRun *run;
+	AjJob *job = NULL;
+	const char *problem = NULL;
+
+	if (slot->fatal_sqlstate != ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION &&
+		slot->fatal_sqlstate != ERRCODE_INSUFFICIENT_PRIVILEGE)
+		return;
+	run = aj_run_find(slot->run_id);
+	if (run != NULL && strcmp(run->status, "queued") == 0)
+		job = aj_job_get(run->job_id);
+	if (job != NULL && job->owner != run->owner)
+		problem = "the job has got another owner since the run was queued";
+	else if (job != NULL)
+		problem =
+			aj_job_owner_problem(job->owner, job->owner_name, MyDatabaseId);
+	if (problem == NULL)
+		return;
+	end->error = problem;
+	end->sqlstate = "42501";
+}
+
 static void
 finish_run(void *arg)
 {
@@ -174,6 +203,8 @@ finish_run(void *arg)
 		slot->stop == AJ_STOP_NONE && aj_run_is_queued(slot->run_id))
 		return;
 	describe_end(slot, &end);
+	if (strcmp(end.status, "failed") == 0)
+		explain_refusal(slot, &end);
 	(void) aj_run_finish(slot->run_id, &end);
 }
 

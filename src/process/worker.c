@@ -171,6 +171,11 @@ aj_worker_main(Datum argument)
 	before_shmem_exit(at_exit, argument);
 	AJ_FAULT_POINT("at", "slot attached");
 	aj_log_capture_register(slot);
+	/* To the server no role would be the bootstrap superuser. */
+	if (owner == InvalidOid)
+		ereport(FATAL,
+				(errcode(ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION),
+				 errmsg("the job has no owner")));
 	BackgroundWorkerInitializeConnectionByOid(dboid, owner,
 											  AJ_WORKER_CONNECT_FLAGS);
 	AJ_FAULT_POINT("at", "connected");

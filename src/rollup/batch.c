@@ -25,6 +25,7 @@
 #include "base/compat.h"
 
 #include "base/spi.h"
+#include "rollup/acting.h"
 #include "rollup/batch.h"
 #include "rollup/compute.h"
 
@@ -83,8 +84,10 @@ edge_of_rows(const AjRollup *rollup, AjRange range, const char *which)
 		psprintf("SELECT %s(%s) FROM %s s WHERE %s", which, time,
 				 rollup->source_name, aj_compute_range(rollup, time, range));
 	TimestampTz instant = AJ_NO_TIME;
+	AjActing acting;
 	AjSpi spi;
 
+	aj_acting_begin(rollup, &acting);
 	aj_spi_open(&spi, AJ_RIGHTS_CALLER);
 	(void) aj_spi_run_once(sql, AJ_NO_ARGS);
 	if (!aj_spi_isnull(0, 1))
@@ -96,6 +99,7 @@ edge_of_rows(const AjRollup *rollup, AjRange range, const char *which)
 							   aj_spi_datum(0, 1, &isnull));
 	}
 	aj_spi_close(&spi);
+	aj_acting_end(&acting);
 	return instant;
 }
 

@@ -24,7 +24,8 @@
  * Locks: the row of the rollup (aj_rollup_lock) until the end of each
  * transaction; who waits for it can be cancelled, and who holds it waits
  * LOCK_LIMIT for other locks.  Runs with the rights of the current user, who
- * must be able to read the source and write the target.
+ * must be able to read the source and write the target; for a superuser with
+ * those of the target's owner (rollup/acting.h).
  *
  * Copyright (c) 2026, pg_aggjobs contributors
  *
@@ -40,6 +41,7 @@
 #include "catalog/change.h"
 #include "catalog/source.h"
 #include "miscadmin.h"
+#include "rollup/acting.h"
 #include "rollup/alter.h"
 #include "rollup/batch.h"
 #include "rollup/capture.h"
@@ -173,6 +175,7 @@ static void
 compute_range(AjRollup *rollup, AjRange range, AjRefresh *refresh)
 {
 	AjApplied applied = {0};
+	AjActing acting;
 	bool few;
 	int n;
 	AjStale *stale;
@@ -182,10 +185,12 @@ compute_range(AjRollup *rollup, AjRange range, AjRefresh *refresh)
 	CommandCounterIncrement();
 	PushActiveSnapshot(GetTransactionSnapshot());
 	keep_uncertain(rollup, range);
+	aj_acting_begin(rollup, &acting);
 	few = refresh->within == NULL && refresh->at == AJ_NO_TIME &&
 		aj_wanted_find(rollup, range, stale, n);
 	aj_apply(rollup, range, few, &applied);
 	aj_wanted_forget();
+	aj_acting_end(&acting);
 	PopActiveSnapshot();
 
 	refresh->rows_deleted += applied.deleted;

@@ -27,6 +27,7 @@
 #include "common/pg_prng.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
+#include "rollup/acting.h"
 #include "rollup/compute.h"
 #include "rollup/live.h"
 #include "rollup/verify.h"
@@ -114,10 +115,12 @@ aj_verify(const AjRollup *rollup, AjRange within, MemoryContext context,
 	Tuplestorestate *store;
 	char *stored;
 	char *computed;
+	AjActing acting;
 	AjSpi spi;
 
 	if (rollup->frozen_before != AJ_NO_TIME)
 		range.from = Max(range.from, rollup->frozen_before);
+	aj_acting_begin(rollup, &acting);
 	aj_spi_open(&spi, AJ_RIGHTS_CALLER);
 	stored = clean_rows(rollup, range, rollup->target_name);
 	computed =
@@ -140,6 +143,7 @@ aj_verify(const AjRollup *rollup, AjRange within, MemoryContext context,
 			key_object(rollup)),
 		context, desc);
 	aj_spi_close(&spi);
+	aj_acting_end(&acting);
 	return store;
 }
 

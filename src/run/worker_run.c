@@ -27,6 +27,7 @@
 #include <sys/resource.h>
 
 #include "base/clock.h"
+#include "base/errors.h"
 #include "base/spi.h"
 #include "base/tx.h"
 #include "base/usage.h"
@@ -216,6 +217,14 @@ run_steps(WorkerRun *w)
 {
 	int n = aj_json_length(w->job->steps);
 
+	/* The last step stores the end of the run, so one there must be. */
+	if (n == 0)
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("job \"%s\" has no steps", aj_clip(w->job->name)),
+			 errhint(
+				 "Give it some with aggjobs_alter_job(name, steps => ...).")));
 	w->deadline = aj_execute_deadline(w->job, aj_now());
 	if (aj_json_length(w->job->settings) > 0)
 	{
@@ -336,6 +345,8 @@ aj_execute_in_worker(int slot_index, int64 run_id)
 	aj_log_capture_start(run_id);
 	aj_usage_start(&w.usage);
 
+	/* That the run before was over its limit says nothing of this one. */
+	aj_time_limit_start(DT_NOEND);
 	running = true;
 
 	PG_TRY();

@@ -15,26 +15,13 @@
  */
 #include "base/compat.h"
 
+#include "base/errors.h"
 #include "lib/stringinfo.h"
-#include "mb/pg_wchar.h"
 
 #include "time/schedule.h"
 
-/* Longest text shown in a message, and with a caret below, in bytes. */
-#define SHOWN_TEXT 100
+/* Longest text shown with a caret below, in bytes. */
 #define SHOWN_LINE 72
-
-/* The text for a message, clipped between characters. */
-static char *
-clip(const char *text)
-{
-	int length = (int) strlen(text);
-
-	if (length <= SHOWN_TEXT)
-		return pstrdup(text);
-	length = pg_mbcliplen(text, length, SHOWN_TEXT);
-	return psprintf("%.*s...", length, text);
-}
 
 /* Can a caret be put below the right character of the text? */
 static bool
@@ -73,7 +60,7 @@ aj_schedule_check(const char *text, AjSchedule *schedule)
 		return;
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("invalid schedule \"%s\"", clip(text)),
+			 errmsg("invalid schedule \"%s\"", aj_clip(text)),
 			 errdetail_internal("%s", make_detail(text, &error)),
 			 error.hint[0] != '\0' ? errhint("%s", error.hint) : 0));
 }
@@ -138,12 +125,12 @@ aj_zone_lookup(const char *name)
 	if (zone == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("time zone \"%s\" is not known", clip(name)),
+				 errmsg("time zone \"%s\" is not known", aj_clip(name)),
 				 errhint("The names are in the view pg_timezone_names.")));
 	if (!pg_tz_acceptable(zone))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("time zone \"%s\" counts leap seconds", clip(name)),
+				 errmsg("time zone \"%s\" counts leap seconds", aj_clip(name)),
 				 errhint("Use the zone of the same name without \"right/\".")));
 	return zone;
 }

@@ -21,7 +21,7 @@ use Test::More;
 use Time::HiRes qw(time);
 
 our @EXPORT = qw(
-  $FOREVER
+  $FOREVER $STUBBORN until_file
   new_node start_node create_extension
   add_job trigger run_to_end wait_for_end wait_in_command wait_for
   run_field sqlstate_of seconds_for
@@ -32,6 +32,18 @@ our @EXPORT = qw(
 # A command that goes on until somebody stops it.  It holds no lock on which
 # the test itself could hang, as waiting for an advisory lock would.
 our $FOREVER = 'SELECT pg_sleep(3600)';
+
+# One that does not end when it is cancelled either.
+our $STUBBORN = q{DO 'BEGIN LOOP BEGIN PERFORM pg_sleep(3600); EXCEPTION WHEN query_canceled THEN NULL; END; END LOOP; END'};
+
+# One that goes on until a file is there: no session can let it go while the
+# server stops.
+sub until_file
+{
+	my ($file) = @_;
+
+	return qq{DO 'BEGIN WHILE (pg_stat_file(''$file'', true)).size IS NULL LOOP PERFORM pg_sleep(0.01); END LOOP; END'};
+}
 
 # What the jobs in the tests do should be theirs alone.
 my $CONF = <<'CONF';

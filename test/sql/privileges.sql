@@ -339,10 +339,12 @@ CALL go('p_path');
 SELECT last_error('p_path');
 ALTER ROLE regress_p_alicia RENAME TO regress_p_alice;
 CALL go('p_path');
--- one that is dropped: another role of that name does not get the jobs
-REASSIGN OWNED BY regress_p_alice TO regress_p_ext;
-DROP OWNED BY regress_p_alice;
-DROP ROLE regress_p_alice;
+-- one that is dropped: another role of that name does not get the jobs; nor is
+-- what is done with a role of another name done with them
+ALTER ROLE regress_p_alice RENAME TO regress_p_alicia;
+REASSIGN OWNED BY regress_p_alicia TO regress_p_ext;
+DROP OWNED BY regress_p_alicia;
+DROP ROLE regress_p_alicia;
 CREATE ROLE regress_p_alice LOGIN;
 CALL go('p_path');
 SELECT last_error('p_path') ~ 'role ("regress_p_alice".*|with OID \d+) does not exist' AS reason;

@@ -240,7 +240,7 @@ subtest 'retries' => sub {
 	is(try_all('asked'), '1 failed, 2 failed, 3 failed', 'but as many as the job says');
 	add_steps('never', [ $raise->('40001') ], retries => 0);
 	is(try_all('never'), '1 failed', 'or none');
-	add_steps('slow', [ 'SELECT pg_sleep(60)' ], retries => 1, retry_delay => q{'20 ms'}, timeout => q{'50 ms'});
+	add_steps('slow', [ $FOREVER ], retries => 1, retry_delay => q{'20 ms'}, timeout => q{'50 ms'});
 	is(try_all('slow'), '1 timed_out, 2 timed_out', 'so with the time limit');
 	is( count_of('string_agg(DISTINCT failures_in_a_row::text, NULL)', 'aggjobs.jobs'),
 		'1', 'all attempts at a run are one failure');

@@ -14,16 +14,11 @@ aggjobs.cancel_grace = 500ms
 CONF
 my $db = 'postgres';
 
-# A command that ends when this file is there: no session can release it while
-# the server stops.
 my $file = $node->basedir . '/go';
-my $HELD = qq{DO 'BEGIN LOOP EXIT WHEN (pg_stat_file(''$file'', true)).size IS NOT NULL; PERFORM pg_sleep(0.01); END LOOP; END'};
 
-add_job($node, $db, 'held', undef, $HELD);
+add_job($node, $db, 'held', undef, until_file($file));
 add_job($node, $db, 'endless', undef, $FOREVER, retry_delay => q{'1 hour'}, retry_delay_limit => q{'1 hour'});
-add_job($node, $db, 'stubborn', undef, q{
-	DO 'BEGIN LOOP BEGIN PERFORM pg_sleep(3600); EXCEPTION WHEN query_canceled THEN NULL; END; END LOOP; END'},
-	retries => 0);
+add_job($node, $db, 'stubborn', undef, $STUBBORN, retries => 0);
 add_job($node, $db, 'limited', undef, $FOREVER, timeout => q{'2 seconds'});
 add_job($node, $db, 'short', undef, 'SELECT 1');
 
