@@ -71,7 +71,7 @@ static TimestampTz orphans_at = DT_NOEND;
 static void
 on_sigterm(SIGNAL_ARGS)
 {
-	if (!aj_shutdown_noted && slots != NULL && aj_process_server_stops())
+	if (slots != NULL && aj_process_server_stops())
 		aj_process_note_shutdown();
 	else
 		die(postgres_signal_arg);

@@ -52,16 +52,19 @@
 
 #define SHORTEST_IDLE_MS 1000
 
+static int my_slot = -1;
+
 /*
  * When the server is shut down a run may go on for a while: the scheduler ends
- * it if need be, by another SIGTERM at last.
+ * it if need be, which the slot tells.  The postmaster signals a process and
+ * then its group, so the same signal may come twice.
  */
 static void
 on_sigterm(SIGNAL_ARGS)
 {
-	if (!aj_shutdown_noted && aj_worker_is_running() &&
-		aj_process_server_stops() &&
-		aj_databases_scheduler_seems_alive(MyDatabaseId))
+	if (aj_worker_is_running() && !aj_slots_seems_terminated(my_slot) &&
+		aj_databases_scheduler_seems_alive(MyDatabaseId) &&
+		aj_process_server_stops())
 		aj_process_note_shutdown();
 	else
 		die(postgres_signal_arg);
@@ -165,6 +168,7 @@ aj_worker_main(Datum argument)
 	int runs = 0;
 	bool leave;
 
+	my_slot = slot;
 	aj_process_signals(on_sigterm);
 	if (!aj_slots_attach(slot, &dboid, &owner))
 		return;

@@ -362,7 +362,10 @@ aj_slots_run_over(int index, bool recorded, bool leaving)
 	slot->runs_done++;
 	slot->deadline = DT_NOEND;
 	if (leaving && slot->stop == AJ_STOP_NONE)
+	{
 		slot->stop = AJ_STOP_RETIRE;
+		slot->stop_at = aj_now();
+	}
 	unlock_slots();
 
 	/* A signal that came for this run is not for the next one. */
@@ -442,6 +445,13 @@ aj_slots_stop(int index, char *reason)
 	strlcpy(reason, slot->reason, AJ_REASON_SIZE);
 	unlock_slots();
 	return stop;
+}
+
+/* Has SIGTERM been sent to this worker by us?  For handlers of signals. */
+bool
+aj_slots_seems_terminated(int index)
+{
+	return slot_at(index)->terminated;
 }
 
 /*

@@ -8,7 +8,7 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-my $node = start_node('shutdown', conf => <<'CONF');
+my $node = start_node('shutdown', streaming => 1, conf => <<'CONF');
 aggjobs.shutdown_wait = 20s
 aggjobs.cancel_grace = 500ms
 CONF
