@@ -1,0 +1,157 @@
+# The primary is killed and its standby promoted: every slot is accounted for,
+# what ran has crashed and is tried again, and nothing is stuck.
+use strict;
+use warnings;
+
+use AggjobsTest;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $FIRST_RUN_WITHIN = 5;
+my $db = 'postgres';
+
+# Rewinding the old primary wants wal_log_hints.
+my $primary = start_node('primary', streaming => 1, conf => "wal_log_hints = on\nwal_keep_size = 256MB\n");
+
+$primary->safe_psql($db, q{
+	CREATE TABLE event (at timestamptz NOT NULL, v integer NOT NULL);
+	INSERT INTO event SELECT now() - g * interval '1 minute', g FROM generate_series(1, 1000) AS g;
+	SELECT aggjobs_create_rollup('by_hour',
+		$$SELECT date_trunc('hour', at, 'UTC') AS bucket, count(*) AS n, sum(v) AS total FROM event GROUP BY 1$$, 'every 1 second');
+	CREATE TABLE effect (job text, slot_like timestamptz DEFAULT clock_timestamp())});
+for my $catch_up ('skip', 'last', 'all')
+{
+	add_job($primary, $db, "each second $catch_up", '* * * * * *', 'SELECT 1', catch_up => qq{'$catch_up'},
+		catch_up_limit => 1000);
+}
+add_job($primary, $db, 'long', undef, "INSERT INTO effect VALUES ('long'); $FOREVER",
+	retry_delay => q{'10 ms'});
+add_job($primary, $db, 'waits', undef, q{INSERT INTO effect VALUES ('waits')}, after => q{'{long}'});
+
+$primary->backup('base');
+my $standby = PostgreSQL::Test::Cluster->new('standby');
+$standby->init_from_backup($primary, 'base', has_streaming => 1);
+$standby->start;
+
+my $run = trigger($primary, $db, 'long');
+wait_in_command($primary, $db, $run);
+my $queued = trigger($primary, $db, 'long');
+
+sub processes
+{
+	my ($node) = @_;
+
+	return $node->safe_psql($db, q{SELECT count(*) FROM pg_stat_activity WHERE backend_type LIKE 'pg_aggjobs%'});
+}
+
+# Slots of a job of every second that no row tells of, or two rows.
+sub unaccounted
+{
+	my ($node, $job) = @_;
+
+	return $node->safe_psql($db, qq{
+		WITH slots AS (
+			SELECT slot, coalesce(until_slot, slot) AS until, slots FROM aggjobs.runs
+			WHERE job_name = '$job' AND trigger = 'schedule' AND attempt = 1)
+		SELECT (extract(epoch FROM max(until) - min(slot)) + 1 - sum(slots))::int || ' ' ||
+			(SELECT count(*) FROM slots a JOIN slots b ON a.slot < b.slot AND b.slot <= a.until)
+		FROM slots});
+}
+
+sub differences
+{
+	my ($node) = @_;
+
+	return $node->safe_psql($db, q{
+		SELECT count(*) FROM (
+			(TABLE by_hour_live EXCEPT SELECT date_trunc('hour', at, 'UTC'), count(*), sum(v) FROM event GROUP BY 1)
+			UNION ALL
+			(SELECT date_trunc('hour', at, 'UTC'), count(*), sum(v) FROM event GROUP BY 1 EXCEPT TABLE by_hour_live)) AS d});
+}
+
+subtest 'a standby' => sub {
+	wait_for($standby, $db, q{
+		SELECT count(*) FILTER (WHERE status = 'succeeded') > 5 FROM aggjobs.runs}, 'runs of the primary are seen');
+	is(processes($standby), 0, 'has no process of ours');
+	for my $call (q{aggjobs_trigger('long')}, q{aggjobs_schedule('x', NULL, 'SELECT 1')}, q{aggjobs_pause('long')},
+		"aggjobs_cancel($queued)", q{aggjobs_retry((SELECT min(run_id) FROM aggjobs.runs))}, q{aggjobs_set_queue('q', 1)})
+	{
+		is((sqlstate_of($standby, $db, "SELECT $call"))[0], '25006', "refuses $call");
+	}
+	is(differences($standby), 0, 'has exact live views');
+};
+
+subtest 'the primary dies and the standby is promoted' => sub {
+	$primary->safe_psql($db, q{INSERT INTO event SELECT now() - g * interval '37 minutes', g FROM generate_series(1, 50) AS g});
+	$primary->wait_for_catchup($standby);
+	$primary->kill9;
+	my $promoted = $standby->safe_psql($db, 'SELECT clock_timestamp()');
+	$standby->promote;
+
+	my $first = qq{FROM aggjobs.runs WHERE trigger = 'schedule' AND status = 'succeeded' AND started_at > '$promoted'};
+	wait_for($standby, $db, "SELECT EXISTS (SELECT $first)");
+	cmp_ok($standby->safe_psql($db, "SELECT extract(epoch FROM min(started_at) - '$promoted'::timestamptz) $first"),
+		'<', $FIRST_RUN_WITHIN, 'the first slot is run within seconds');
+	is(run_field($standby, $db, $run, 'status'), 'crashed', 'the run of the dead primary has crashed');
+	my $retry = $standby->safe_psql($db, "SELECT run_id FROM aggjobs.runs WHERE retry_of = $run");
+	isnt($retry, '', 'and is tried again');
+	wait_for($standby, $db, qq{SELECT EXISTS (SELECT FROM aggjobs.runs
+		WHERE run_id IN ($queued, $retry) AND status = 'running')}, 'one of those that wait runs');
+	# One after the other, until both have been stopped.
+	for (1, 2)
+	{
+		wait_for($standby, $db, qq{SELECT aggjobs_cancel(run_id) FROM aggjobs.runs
+			WHERE run_id IN ($queued, $retry) AND status = 'running'});
+	}
+	wait_for($standby, $db, "SELECT bool_and(status = 'cancelled') FROM aggjobs.runs WHERE run_id IN ($queued, $retry)");
+	pass('and what was queued has had its turn');
+	is($standby->safe_psql($db, q{SELECT count(*) FROM effect}), 0, 'nothing is left of what did not end');
+};
+
+subtest 'every slot is accounted for' => sub {
+	for my $catch_up ('skip', 'last', 'all')
+	{
+		my $job = "each second $catch_up";
+
+		wait_for($standby, $db, qq{SELECT EXISTS (SELECT FROM aggjobs.runs WHERE job_name = '$job'
+			AND status = 'succeeded' AND slot > (SELECT max(ended_at) FROM aggjobs.runs WHERE run_id = $run))});
+		is(unaccounted($standby, $job), '0 0', "catch_up $catch_up: in one row each");
+	}
+	is( $standby->safe_psql($db, q{SELECT count(*) FROM aggjobs.runs WHERE job_name = 'each second all' AND status = 'missed'}),
+		0, 'all: none is missed');
+	is(check_invariants($standby, $db), '', 'all is as it should be');
+};
+
+subtest 'rollups' => sub {
+	is(differences($standby), 0, 'the live view is exact');
+	$standby->safe_psql($db, q{INSERT INTO event SELECT now() - g * interval '11 minutes', g FROM generate_series(1, 50) AS g});
+	is(differences($standby), 0, 'also after late rows');
+	wait_for($standby, $db, q{SELECT stale_ranges = 0 FROM aggjobs.rollups WHERE rollup_name = 'by_hour'}, 'they are computed');
+	is(differences($standby), 0, 'and when they are computed');
+};
+
+subtest 'the old primary comes back as a standby' => sub {
+	# What was killed has to be stopped in order first, once its children are gone.
+	my $until = time + $PostgreSQL::Test::Utils::timeout_default;
+	until ($primary->start(fail_ok => 1)) { die 'the old primary does not start' if time > $until; }
+	$primary->stop;
+	$standby->safe_psql($db, 'CHECKPOINT');
+	command_ok(
+		[ 'pg_rewind', '--target-pgdata' => $primary->data_dir, '--source-server' => $standby->connstr($db) ],
+		'it is rewound');
+	# The configuration came with the rest, and with it the other's port.
+	$primary->append_conf('postgresql.conf', 'port = ' . $primary->port);
+	$primary->enable_streaming($standby);
+	$primary->set_standby_mode;
+	$primary->start;
+	wait_for($primary, $db, q{SELECT pg_is_in_recovery()});
+	$standby->wait_for_catchup($primary);
+	is(processes($primary), 0, 'and is quiet');
+	is(differences($primary), 0, 'with exact live views');
+	is(check_invariants($standby, $db), '', 'all is as it should be');
+};
+
+$primary->stop;
+$standby->stop;
+done_testing();
