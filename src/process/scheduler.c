@@ -193,6 +193,7 @@ pass(void)
 {
 	TimestampTz now = aj_now();
 	TimestampTz wake_at;
+	TimestampTz look_again;
 	int nslots;
 
 	answer_wake_ups();
@@ -209,11 +210,13 @@ pass(void)
 	{
 		while (aj_due_fire(now))
 			aj_dispatch_requeue();
-		wake_at = Min(wake_at, aj_dispatch(slots, nslots, now));
+		look_again = aj_dispatch(slots, nslots, now);
+		wake_at = Min(wake_at, look_again);
 		wake_at = Min(wake_at, aj_due_next());
 	}
 	nslots = aj_slots_look(MyDatabaseId, slots);
-	wake_at = Min(wake_at, aj_reap_limits(slots, nslots, now));
+	look_again = aj_reap_limits(slots, nslots, now);
+	wake_at = Min(wake_at, look_again);
 	return aj_reap_prune(now) ? now : wake_at;
 }
 

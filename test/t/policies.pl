@@ -317,6 +317,26 @@ subtest 'queues' => sub {
 	$node->safe_psql($db, q{SELECT aggjobs_drop_queue('two')});
 };
 
+subtest 'all workers together' => sub {
+	my $gate = $node->background_psql($db);
+	$gate->query_safe('SELECT pg_advisory_lock(1)');
+	add_job($node, $db, "w $_", undef, 'SELECT pg_advisory_xact_lock_shared(1)') for 1 .. 10;
+	$node->safe_psql($db, q{SELECT aggjobs_trigger('w ' || i) FROM generate_series(1, 10) AS i});
+	wait_for($node, $db, q{SELECT count(*) >= 4 FROM pg_stat_activity
+		WHERE backend_type = 'pg_aggjobs worker' AND wait_event = 'advisory'});
+	$node->safe_psql($db, q{SELECT aggjobs_cancel(max(run_id)) FROM aggjobs.runs WHERE status = 'queued'});
+	is(count_of('count(*)', 'aggjobs.workers'), 4, 'are no more than aggjobs.max_workers');
+	$gate->query_safe('SELECT pg_advisory_unlock(1)');
+	$gate->quit;
+	settle();
+	is(count_of(q{count(*) FILTER (WHERE status = 'succeeded')}, q{aggjobs.runs WHERE job_name LIKE 'w %'}), 9, 'all have their turn');
+	is( count_of('max(n)', q{(SELECT sum(step) OVER (ORDER BY moment, step) AS n FROM aggjobs.runs,
+			LATERAL (VALUES (started_at, 1), (ended_at, -1)) AS v (moment, step)
+			WHERE job_name LIKE 'w %' AND started_at IS NOT NULL) AS c}),
+		4, 'and no more went on at once');
+	drop_all();
+};
+
 subtest 'workers that are kept' => sub {
 	my $pid_of = sub { run_field($node, $db, $_[0], 'worker_pid') };
 
