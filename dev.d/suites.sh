@@ -36,7 +36,7 @@ figures() {
 run_suite() {
     local name=$1 log=$LOGS/suite-$1.log since=$SECONDS status=0 counts ok bad
     printf '[%4ds] suite %-11s' $((SECONDS - BEGAN)) "$name"
-    STEP_LIMIT=${AGGJOBS_SUITE_LIMIT:-300} run_waiting suite "$name" >"$log" 2>&1 || status=$?
+    STEP_LIMIT=${AGGJOBS_SUITE_LIMIT:-600} run_waiting suite "$name" >"$log" 2>&1 || status=$?
     [ $status -ne 124 ] || echo "FAIL suite $name was ended: it took too long" >>"$log"
     counts=$(figures "$log")
     # a test/NAME/run that counts nothing is one test
