@@ -151,17 +151,22 @@ suite_isolation() {
 # PostgreSQL::Test starts servers itself, so it runs as the server's user, out
 # of the copied sources, with the test build's programs first in PATH.
 suite_tap() {
-    local tree perl files
-    tree=$(tree_of testing)
-    perl=$(dirname "$("$PG_CONFIG" --pgxs)")/../../src/test
-    cd "$tree"
+    local files
+    cd "$(tree_of testing)"
     files=(test/t/*.pl)
     [ -e "${files[0]}" ] || { echo "no test/t/*.pl"; return 1; }
+    with_perl_servers test/lib/tap_run 2 "${files[@]}"
+}
+
+# A program of the test build's tree that starts servers with PostgreSQL::Test.
+with_perl_servers() {
+    local tree perl
+    tree=$(tree_of testing)
+    perl=$(dirname "$("$PG_CONFIG" --pgxs)")/../../src/test
     unset PGHOST PGPORT PGUSER PGDATABASE
     as_server env PATH="$(bin_of testing):$PATH" AGGJOBS_RELEASE_BIN="$(bin_of release)" \
         PERL5LIB="$perl/perl:$tree/test/lib" PG_REGRESS="$perl/regress/pg_regress" \
-        TESTDIR="$SCRATCH" TESTDATADIR="$SCRATCH" TESTLOGDIR="$SCRATCH/log" TMPDIR=/tmp \
-        test/lib/tap_run 2 "${files[@]}"
+        TESTDIR="$SCRATCH" TESTDATADIR="$SCRATCH" TESTLOGDIR="$SCRATCH/log" TMPDIR=/tmp "$@"
 }
 
 # Histories need the settings of the test build; the server is their own.

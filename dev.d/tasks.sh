@@ -102,6 +102,35 @@ suite_asan() {
     run_regress "$tree" "$tree" ISOLATION= COPT="-fsanitize=$SANITIZE -O1"
 }
 
+# Minutes of random kills; see test/chaos/chaos.pl.  The small disk is one of
+# memory, where it can be mounted; where not, temporary files are limited.
+cmd_chaos() {
+    local disk=
+    setup "${PACKAGES_BUILD[@]}" "${PACKAGES_TEST[@]}"
+    need_build testing || exit 1
+    SCRATCH=$PLACE/chaos.$$
+    mkdir -p "$SCRATCH/log" "$SCRATCH/disk"
+    give "$SCRATCH"
+    export SCRATCH
+    if as_root mount -t tmpfs -o "size=8m,mode=700,uid=$(stat -c %u "$SCRATCH")" chaos "$SCRATCH/disk" 2>/dev/null; then
+        disk=$SCRATCH/disk/space
+        as_root mkdir "$disk"
+        give "$disk"
+        on_exit "umount -l '$SCRATCH/disk'"
+    else
+        say "no small disk can be mounted: only temporary files are limited"
+    fi
+    cd "$(tree_of testing)"
+    export CHAOS_MINUTES=${1:-15} CHAOS_SEED=${2:-} CHAOS_TMPFS=$disk
+    STEP_LIMIT=86400 run_waiting chaos_run || die "violations: see above; the servers' files are in $SCRATCH"
+    on_exit "rm -rf '$SCRATCH'"
+}
+
+chaos_run() {
+    with_perl_servers CHAOS_MINUTES="$CHAOS_MINUTES" CHAOS_SEED="$CHAOS_SEED" CHAOS_TMPFS="$CHAOS_TMPFS" \
+        perl test/chaos/chaos.pl
+}
+
 cmd_fuzz() {
     setup "${PACKAGES_BUILD[@]}" "${PACKAGES_TEST[@]}"
     cd "$TOP"

@@ -56,7 +56,7 @@
 #define STORE_LOGS_EVERY_MS 200
 #define LOCK_TIMEOUT "100ms" /* nobody may stop the clock by a lock */
 #define SHUTDOWN_REASON "the server was shut down"
-#define SESSION_ENDS_MS 200	 /* from its word to its end */
+#define SESSION_ENDS_MS 200 /* from its word to its end */
 
 static int entry = -1; /* ours in shmem/databases.c */
 static AjDatabaseState state_after = AJ_DATABASE_WANTED;
@@ -226,7 +226,8 @@ any_run_goes_on(void)
 	int n = aj_slots_look(MyDatabaseId, slots);
 
 	for (int i = 0; i < n; i++)
-		if (slots[i].state == AJ_SLOT_RUNNING || slots[i].state == AJ_SLOT_ENDED)
+		if (slots[i].state == AJ_SLOT_RUNNING ||
+			slots[i].state == AJ_SLOT_ENDED)
 			return true;
 	return false;
 }
@@ -251,9 +252,10 @@ may_end(TimestampTz *wake_at)
 	if (now >= until)
 		aj_slots_stop_database(MyDatabaseId, AJ_STOP_SHUTDOWN, SHUTDOWN_REASON,
 							   now >= terminate_at);
-	*wake_at = Min(*wake_at, now >= until ? TimestampTzPlusMilliseconds(
-												now, FIRST_PAUSE_MS)
-										  : until);
+	*wake_at =
+		Min(*wake_at,
+			now >= until ? TimestampTzPlusMilliseconds(now, FIRST_PAUSE_MS)
+						 : until);
 	return false;
 }
 

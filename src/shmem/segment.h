@@ -66,11 +66,11 @@ typedef enum AjSlotState
 typedef enum AjStop
 {
 	AJ_STOP_NONE = 0,
-	AJ_STOP_CANCEL,	 /* somebody asked for it */
-	AJ_STOP_TIMEOUT, /* run is over its time limit */
-	AJ_STOP_LEAVE,	 /* DDL wants the database or extension */
+	AJ_STOP_CANCEL,	  /* somebody asked for it */
+	AJ_STOP_TIMEOUT,  /* run is over its time limit */
+	AJ_STOP_LEAVE,	  /* DDL wants the database or extension */
 	AJ_STOP_SHUTDOWN, /* the server is shut down */
-	AJ_STOP_RETIRE	 /* idle worker makes room */
+	AJ_STOP_RETIRE	  /* idle worker makes room */
 } AjStop;
 
 /* Log lines on their way to the table; one writer, one reader, no lock. */

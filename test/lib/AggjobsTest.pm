@@ -21,7 +21,7 @@ use Test::More;
 use Time::HiRes qw(time);
 
 our @EXPORT = qw(
-  $FOREVER $STUBBORN until_file
+  $FOREVER $STUBBORN until_file kill_server
   new_node start_node create_extension
   add_job trigger run_to_end wait_for_end wait_in_command wait_for
   run_field sqlstate_of seconds_for
@@ -121,6 +121,25 @@ sub trigger
 	my ($node, $database, $job) = @_;
 
 	return $node->safe_psql($database, "SELECT aggjobs_trigger('$job')");
+}
+
+# Kill the postmaster, and wait until its children have noticed and are gone:
+# only then can the server be started again.
+sub kill_server
+{
+	my ($node) = @_;
+	my $pid = $node->{_pid};
+	my @children = split /\s+/, `ps -o pid= --ppid $pid` =~ s/^\s+//r;
+	my $until = time + $PostgreSQL::Test::Utils::timeout_default;
+
+	$node->kill9;
+	for my $child ($pid, grep { /^\d+$/ } @children)
+	{
+		# One that was stopped can't notice.
+		kill 'CONT', $child;
+		while (kill 0, $child) { croak "process $child stays" if time > $until; }
+	}
+	return;
 }
 
 # The final status of a run.
