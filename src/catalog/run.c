@@ -63,9 +63,9 @@ aj_run_find(int64 run_id)
 	if (aj_spi_run("SELECT r.run_id, r.job_id, r.job_name, r.owner::oid,"
 				   " r.slot, r.at, r.attempt, r.status, r.xmin,"
 				   " CASE WHEN r.definition = jsonb_hash(j.steps)"
-				   " AND jsonb_array_length(r.steps)"
-				   " < jsonb_array_length(j.steps)"
-				   " THEN jsonb_array_length(r.steps) END"
+				   " AND jsonb_typeof(j.steps) = 'array'"
+				   " THEN (SELECT n FROM jsonb_array_length(r.steps) n"
+				   " WHERE n < jsonb_array_length(j.steps)) END"
 				   " FROM aggjobs.run r LEFT JOIN aggjobs.job j USING (job_id)"
 				   " WHERE r.run_id = $1",
 				   AJ_ARGS(aj_arg_int8(run_id))) > 0)
@@ -133,7 +133,8 @@ aj_run_mark_running(int64 run_id, int pid, TimestampTz start, bool in_worker)
 			   " THEN run.steps ELSE '[]' END,"
 			   " definition = CASE WHEN $5 THEN d.hash END"
 			   " FROM (SELECT jsonb_hash(j.steps) AS hash,"
-			   " jsonb_array_length(j.steps) AS nsteps"
+			   " CASE WHEN jsonb_typeof(j.steps) = 'array'"
+						  " THEN jsonb_array_length(j.steps) END AS nsteps"
 			   " FROM aggjobs.run r JOIN aggjobs.job j USING (job_id)"
 			   " WHERE r.run_id = $1) d"
 			   " WHERE run_id = $1 AND status = 'queued'"

@@ -103,7 +103,7 @@ subtest 'memory limit' => sub {
 	my $big = 'INSERT INTO seen (what, value) SELECT %s, length(a::text) FROM '
 	  . '(SELECT array_agg(repeat(md5(i::text), 1000)) AS a FROM generate_series(1, 6000) AS i) AS x';
 	my ($run, $status) = run_sql(sprintf($big, "'limited'"),
-		memory_limit => q{'64MB'});
+		memory_limit => q{'64MB'}, retries => 0);
 
 	is( $status . ' ' . run_field($node, 'postgres', $run, 'sqlstate'),
 		'failed 53200', 'a run that builds a huge value is out of memory');
