@@ -48,11 +48,17 @@ PG_FUNCTION_INFO_V1(aggjobs_on_rewrite);
  * One row of text for each thing that is amiss with the capture of table $1,
  * whose time column is $2, counted in units of $3 or NULL: first what can be
  * mended, then what can't.
+ *
+ * All of it in one snapshot.  pg_partition_tree() has the partitions as they
+ * are by now, and one that came since would seem to have no capture; and it
+ * locks them.
  */
 static const char *const problems_sql =
-	"WITH tables AS ("
-	" SELECT t.relid::oid AS oid FROM pg_partition_tree($1::regclass) t"
-	" UNION SELECT $1)"
+	"WITH RECURSIVE tables (oid) AS ("
+	" SELECT $1 UNION ALL"
+	" SELECT i.inhrelid FROM tables t"
+	" JOIN pg_class c ON c.oid = t.oid AND c.relkind = 'p'"
+	" JOIN pg_inherits i ON i.inhparent = t.oid WHERE NOT i.inhdetachpending)"
 	" SELECT format('table %s has no index that captures its inserts', t.oid::regclass)"
 	" FROM tables t WHERE NOT EXISTS (SELECT FROM pg_index i"
 	" JOIN pg_class c ON c.oid = i.indexrelid"

@@ -39,11 +39,15 @@
 #include "commands/trigger.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
+#include "nodes/primnodes.h"
+#include "optimizer/optimizer.h"
 #include "rollup/capture_install.h"
 #include "shmem/gate.h"
 #include "utils/builtins.h"
+#include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
+#include "utils/reltrigger.h"
 
 /* The condition can have 100 arguments: the source and so many pairs. */
 #define MAX_PAIRS 49
@@ -141,33 +145,78 @@ create_triggers(Oid source, const char *time_column, const Bitmapset *read)
 				 table));
 }
 
-/* Columns that the condition of our trigger for updates compares. */
+/* The condition of our trigger for updates as it is now, or NULL. */
+static Node *
+update_condition(Relation rel)
+{
+	const TriggerDesc *triggers = rel->trigdesc;
+
+	for (int i = 0; triggers != NULL && i < triggers->numtriggers; i++)
+		if (strcmp(triggers->triggers[i].tgname, AJ_UPDATE_TRIGGER) == 0 &&
+			triggers->triggers[i].tgqual != NULL)
+			return stringToNode(triggers->triggers[i].tgqual);
+	return NULL;
+}
+
+/* Is it the form of update_pairs() by which all updates count? */
+static bool
+compares_nothing(const Node *condition)
+{
+	const FuncExpr *call = (const FuncExpr *) condition;
+
+	return IsA(call, FuncExpr) && call->args != NIL &&
+		IsA(llast(call->args), Const);
+}
+
+static Bitmapset *
+all_columns(Relation rel)
+{
+	TupleDesc desc = RelationGetDescr(rel);
+	Bitmapset *columns = NULL;
+
+	for (int i = 0; i < desc->natts; i++)
+		if (!TupleDescAttr(desc, i)->attisdropped)
+			columns = bms_add_member(columns, i + 1);
+	return columns;
+}
+
+/* Columns of the old row in a condition. */
+static Bitmapset *
+columns_in(Node *condition)
+{
+	Bitmapset *offset = NULL;
+	Bitmapset *columns = NULL;
+	int bit = -1;
+
+	pull_varattnos(condition, PRS2_OLD_VARNO, &offset);
+	while ((bit = bms_next_member(offset, bit)) >= 0)
+		columns =
+			bms_add_member(columns, bit + FirstLowInvalidHeapAttributeNumber);
+	return columns;
+}
+
+/*
+ * aj_capture_columns
+ *		Columns of a source of which an update counts, by attribute number:
+ *		those that the condition of our trigger compares, or all.
+ *
+ * What is there now, whatever the snapshot of the transaction.
+ */
 Bitmapset *
 aj_capture_columns(Oid source)
 {
-	MemoryContext context = CurrentMemoryContext;
-	Oid trigger = get_trigger_oid(source, AJ_UPDATE_TRIGGER, true);
+	Relation rel;
+	Node *condition;
 	Bitmapset *columns = NULL;
-	uint64 n;
-	AjSpi spi;
 
-	if (trigger == InvalidOid)
-		return NULL;
-	/* The server notes which columns a condition reads. */
-	aj_spi_open(&spi, AJ_RIGHTS_CALLER);
-	n = aj_spi_run("SELECT d.refobjsubid FROM pg_depend d"
-				   " WHERE d.classid = 'pg_trigger'::regclass"
-				   " AND d.objid = $1 AND d.refclassid = 'pg_class'::regclass"
-				   " AND d.refobjid = $2 AND d.refobjsubid > 0",
-				   AJ_ARGS(aj_arg_oid(trigger), aj_arg_oid(source)));
-	for (uint64 i = 0; i < n; i++)
-	{
-		MemoryContext saved = MemoryContextSwitchTo(context);
-
-		columns = bms_add_member(columns, (int) aj_spi_int8(i, 1, 0));
-		MemoryContextSwitchTo(saved);
-	}
-	aj_spi_close(&spi);
+	/* The lock may be one that we have had since before it changed. */
+	AcceptInvalidationMessages();
+	rel = table_open(source, AccessShareLock);
+	condition = update_condition(rel);
+	if (condition != NULL)
+		columns = compares_nothing(condition) ? all_columns(rel)
+											  : columns_in(condition);
+	table_close(rel, AccessShareLock);
 	return columns;
 }
 
@@ -194,12 +243,22 @@ check_time_column(const AjSource *known, const char *time_column, AjEpoch epoch)
 				 errhint("Give the same epoch.")));
 }
 
+/* Is something missing of what captures the writes to a source? */
+static bool
+is_incomplete(Oid source)
+{
+	return capture_index(source) == InvalidOid ||
+		get_trigger_oid(source, AJ_UPDATE_TRIGGER, true) == InvalidOid ||
+		get_trigger_oid(source, AJ_DELETE_TRIGGER, true) == InvalidOid;
+}
+
 /*
  * aj_capture_install
  *		See to it that all writes to a source are captured: times by
  *		"time_column", updates of the columns "read", by attribute number.
  *
- * Whatever is there already is kept and, where needed, added to.  Errors:
+ * Whatever is there already is kept and, where needed, added to: the condition
+ * never compares less than before, for other rollups rely on it.  Errors:
  * 0A000 where other rollups of the source go by another column; those of
  * CREATE INDEX and CREATE TRIGGER.
  */
@@ -209,7 +268,7 @@ aj_capture_install(Oid source, const char *time_column, AjEpoch epoch,
 {
 	AjSource *known = aj_source_find(source);
 	AjSource stored = {source, unconstify(char *, time_column), epoch};
-	Bitmapset *compared = aj_capture_columns(source);
+	Bitmapset *compared;
 	char *problem;
 
 	if (known != NULL)
@@ -217,8 +276,13 @@ aj_capture_install(Oid source, const char *time_column, AjEpoch epoch,
 	else
 		aj_source_store(&stored);
 	aj_source_lock(source);
+	/* With a trigger is lost what it compared for other rollups. */
+	if (known != NULL && is_incomplete(source))
+		aj_capture_reinstall(source, time_column, epoch);
 	if (capture_index(source) == InvalidOid)
 		create_index(source, time_column, epoch);
+	/* Not before the lock, or what others add meanwhile would get lost. */
+	compared = aj_capture_columns(source);
 	if (compared == NULL || !bms_is_subset(read, compared) ||
 		get_trigger_oid(source, AJ_DELETE_TRIGGER, true) == InvalidOid)
 		create_triggers(source, time_column, bms_union(compared, read));
