@@ -244,7 +244,7 @@ subtest 'a run inside a run' => sub {
 	add_job_of('alice', 'outer', undef, $nested);
 	add_job_of('alice', 'big', undef, "DO \$do\$ BEGIN $big END \$do\$");
 	add_job_of('alice', 'limited', undef,
-		"DO \$do\$ BEGIN $caught $big END \$do\$", memory_limit => q{'64MB'});
+		"DO \$do\$ BEGIN $caught $big END \$do\$", memory_limit => q{'64MB'}, retries => 0);
 
 	($run) = run_to_end($node, 'postgres', 'outer');
 	is(run_field($node, 'postgres', $run, q{status || ' ' || sqlstate}),
