@@ -134,7 +134,7 @@ aj_run_mark_running(int64 run_id, int pid, TimestampTz start, bool in_worker)
 			   " definition = CASE WHEN $5 THEN d.hash END"
 			   " FROM (SELECT jsonb_hash(j.steps) AS hash,"
 			   " CASE WHEN jsonb_typeof(j.steps) = 'array'"
-						  " THEN jsonb_array_length(j.steps) END AS nsteps"
+			   " THEN jsonb_array_length(j.steps) END AS nsteps"
 			   " FROM aggjobs.run r JOIN aggjobs.job j USING (job_id)"
 			   " WHERE r.run_id = $1) d"
 			   " WHERE run_id = $1 AND status = 'queued'"

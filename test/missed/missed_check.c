@@ -29,28 +29,17 @@
 #define INPUT_SIZE 120
 
 static const char *const schedules[] = {
-	"* * * * *",
-	"* * * * * *",
-	"*/7 * * * *",
-	"30 * * * * *",
-	"5 */4 * * *",
-	"0 * * * *",
-	"30 2 * * *",
-	"0 0 * * *",
-	"*/15 1-4 * * *",
-	"15,45 59 0-3 * * *",
-	"0,30 0-3 * * *",
-	"59 23 * * *",
-	"0 2 * * 7",
-	"30 1 * * 7L,fril",
-	"0 0 1,L 3,6,9,12 *",
-	"0 9 1-7 * */3",
-	"0 12 29 2 *",
-	"every 45 minutes",
-	"every 7 seconds",
-	"every 1 day",
-	"every 2 weeks",
-	"every 1 month from 1800-01-31 02:15",
+	"* * * * *",		  "* * * * * *",
+	"*/7 * * * *",		  "30 * * * * *",
+	"5 */4 * * *",		  "0 * * * *",
+	"30 2 * * *",		  "0 0 * * *",
+	"*/15 1-4 * * *",	  "15,45 59 0-3 * * *",
+	"0,30 0-3 * * *",	  "59 23 * * *",
+	"0 2 * * 7",		  "30 1 * * 7L,fril",
+	"0 0 1,L 3,6,9,12 *", "0 9 1-7 * */3",
+	"0 12 29 2 *",		  "every 45 minutes",
+	"every 7 seconds",	  "every 1 day",
+	"every 2 weeks",	  "every 1 month from 1800-01-31 02:15",
 };
 
 static uint64 state;
@@ -153,7 +142,8 @@ main(int argc, char **argv)
 	printf("ok slots that are counted are those that are walked through\n");
 
 	check_backoff();
-	printf("ok delays double up to their limit, and are cut by a half at most\n");
+	printf(
+		"ok delays double up to their limit, and are cut by a half at most\n");
 
 	ms = downtime_ms("* * * * *", &slots);
 	printf("%s 20 years of a minute job, %lld slots, in less than 100 ms\n",
