@@ -370,7 +370,9 @@ static const char *const index_names_sql =
 	" substr(d.text, strpos(d.text, ' USING ')) AS what"
 	" FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid"
 	" JOIN pg_namespace n ON n.oid = c.relnamespace,"
-	" LATERAL (SELECT pg_get_indexdef(c.oid) AS text) d)"
+	" LATERAL (SELECT pg_get_indexdef(c.oid) AS text) d"
+	/* of other tables, which are not locked, an index may just be going */
+	" WHERE i.indrelid IN ($1, $2::regclass))"
 	" SELECT format('ALTER INDEX %I.%I RENAME TO %I', x.nspname, x.relname,"
 	" coalesce(min(o.relname), min(t.relname) ||"
 	" substr(x.relname, length(min(s.relname)) + 1)))"
@@ -413,9 +415,9 @@ succeed(AjRollup *old, AjRollup *successor)
 	if (!lock_in_time(&held))
 		return false;
 	if (old->lookback == 0)
-		aj_change_absorb(old->source);
+		aj_capture_absorb(old->source);
 	if (held.nabove > 0)
-		aj_change_absorb(old->target);
+		aj_capture_absorb(old->target);
 	all = old->lookback > 0 || says_something_else(old, successor);
 	tell_above(old, held.above, held.nabove, all);
 	keep_horizon(old, successor);
