@@ -354,7 +354,7 @@ take_changes(Oid source, int64 **row_counts, int *n)
 	return changes;
 }
 
-static void
+static bool
 absorb(Oid source)
 {
 	int n;
@@ -362,38 +362,47 @@ absorb(Oid source)
 	AjRollup **rollups;
 	AjStale *changes;
 	int64 *row_counts;
+	bool everything = false;
 
 	aj_source_lock(source);
 	changes = take_changes(source, &row_counts, &n);
 	rollups = aj_rollups_of(source, &nrollups);
 	for (int i = 0; i < nrollups; i++)
 		absorb_for(rollups[i], changes, row_counts, n);
+	for (int i = 0; i < n; i++)
+		everything |= TIMESTAMP_IS_NOBEGIN(changes[i].range.from) &&
+			TIMESTAMP_IS_NOEND(changes[i].range.to);
+	return everything;
 }
 
 /*
  * aj_change_absorb
- *		Turn the change rows of a source into stale rows of its rollups.
+ *		Turn the change rows of a source into stale rows of its rollups; true
+ *		if one was for all time, which may stand for a capture that is broken:
+ *		see aj_capture_absorb().
  *
  * Nothing is written, and nothing locked, where there are none.  Errors: 55P03
  * if another refresh that absorbs does not commit for too long.
  */
-void
+bool
 aj_change_absorb(Oid source)
 {
 	int level;
+	bool everything;
 
 	if (aj_catalog_run("SELECT FROM aggjobs.change c WHERE c.source = $1"
 					   " LIMIT 1",
 					   AJ_ARGS(aj_arg_oid(source))) == 0)
-		return;
+		return false;
 	level = NewGUCNestLevel();
 	/* A shorter limit of the session stays. */
 	if (LockTimeout == 0 || LockTimeout > LOCK_LIMIT)
 		(void) set_config_option("lock_timeout", psprintf("%d", LOCK_LIMIT),
 								 PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE,
 								 true, 0, false);
-	absorb(source);
+	everything = absorb(source);
 	AtEOXact_GUC(true, level);
+	return everything;
 }
 
 /* The first two columns of what a statement returned. */

@@ -40,7 +40,7 @@ typedef struct AjStale
 extern bool aj_change_can_append(void);
 extern void aj_change_append(const AjChange *change);
 extern void aj_change_note_everything(Oid source);
-extern void aj_change_absorb(Oid source);
+extern bool aj_change_absorb(Oid source);
 
 extern void aj_stale_add(const AjRollup *rollup, AjRange range);
 extern AjRange *aj_stale_ranges(const AjRollup *rollup, AjRange within, int *n);

@@ -99,7 +99,10 @@ static const char *const problems_sql =
 	" SELECT format('table %s hides rows from its owner by FORCE ROW LEVEL SECURITY', c.oid::regclass)"
 	" FROM pg_class c WHERE c.oid = $1 AND c.relrowsecurity AND c.relforcerowsecurity";
 
-/* The first problem, or NULL. */
+/*
+ * The first problem, or NULL.  In the latest snapshot: what somebody broke
+ * since ours was taken is not captured either.
+ */
 static char *
 find_problem(const AjSource *source)
 {
@@ -108,10 +111,11 @@ find_problem(const AjSource *source)
 	char *problem = NULL;
 
 	aj_spi_open(&spi, AJ_RIGHTS_CATALOG);
-	if (aj_spi_run(problems_sql,
-				   AJ_ARGS(aj_arg_oid(source->source),
-						   aj_arg_text(source->time_column),
-						   aj_arg_text(aj_epoch_text(source->epoch)))) > 0)
+	if (aj_spi_read_latest(problems_sql,
+						   AJ_ARGS(aj_arg_oid(source->source),
+								   aj_arg_text(source->time_column),
+								   aj_arg_text(aj_epoch_text(source->epoch)))) >
+		0)
 		problem = aj_spi_text(0, 1, context);
 	aj_spi_close(&spi);
 	return problem;
@@ -222,6 +226,23 @@ aj_capture_mend(Oid source)
 				 "Live views of its rollups are computed from raw rows until this is put right."),
 			 errhint(
 				 "Put it right, or drop the rollups with aggjobs_drop_rollup().")));
+}
+
+/*
+ * aj_capture_absorb
+ *		Turn the change rows of a source into stale rows of its rollups; where
+ *		capture is broken, a row for all time is left.
+ *
+ * Capture may have been broken since it was looked at, and the row that says
+ * so be among those that were taken: who takes one looks again afterwards.
+ */
+void
+aj_capture_absorb(Oid source)
+{
+	if (!aj_change_absorb(source))
+		return;
+	CommandCounterIncrement();
+	(void) aj_capture_check(source);
 }
 
 /* Rollups whose table or view was dropped go, and so do their own jobs. */

@@ -399,7 +399,7 @@ take_in_changes(const AjRollup *rollup, const AjRefresh *refresh)
 	if (rollup->lookback > 0)
 		return;
 	aj_capture_mend(rollup->source);
-	aj_change_absorb(rollup->source);
+	aj_capture_absorb(rollup->source);
 	commit_so_far(refresh);
 }
 

@@ -215,7 +215,7 @@ aj_retire(AjRetire *retire)
 	{
 		/* What is known to have changed is counted in before it is frozen. */
 		aj_capture_mend(retire->table);
-		aj_change_absorb(retire->table);
+		aj_capture_absorb(retire->table);
 	}
 	aj_rollup_lock_all_of(retire->table);
 	retire->limit = retire_limit(retire->table, retire->before);

@@ -314,15 +314,28 @@ maintain(Session *session)
 	session_send(session, ERR_PARTS);
 }
 
+/* Switch off what captures updates or deletes, or switch it on again. */
+static void
+break_capture(Session *session)
+{
+	Random *random = &session->random;
+
+	appendPQExpBuffer(session->sql,
+					  "ALTER TABLE src %s TRIGGER aggjobs_capture_%s",
+					  chance(random, 50) ? "DISABLE" : "ENABLE ALWAYS",
+					  chance(random, 50) ? "update" : "delete");
+	session->on_done = NULL;
+	session_send(session, ERR_ALTER);
+}
+
 static const struct
 {
 	int weight;
 	void (*move)(Session *session);
 } moves[] = {
-	{36, change_rows},	 {18, begin},
-	{16, refresh_some},	 {9, whole_transaction},
-	{6, commit_loop},	 {3, trouble},
-	{2, maintain},		 {2, alter_some},
+	{36, change_rows},		{18, begin},	  {16, refresh_some},
+	{9, whole_transaction}, {6, commit_loop}, {3, trouble},
+	{2, maintain},			{2, alter_some},  {1, break_capture},
 	{6, part_operation}, /* last: not in every world */
 };
 

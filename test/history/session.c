@@ -52,6 +52,7 @@ static const struct
 	{"42P07", ERR_ALTER},
 	{"23505", ERR_ALTER},
 	{"2BP01", ERR_ALTER}, /* read by somebody */
+	{"0A000", ERR_ALTER}, /* capture of the source is broken */
 };
 
 /* Settings under which a session works. */
