@@ -38,7 +38,6 @@
 #include "pgstat.h"
 #include "process/process.h"
 #include "shmem/databases.h"
-#include "tcop/tcopprot.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
@@ -175,7 +174,7 @@ aj_launcher_main(Datum argument)
 {
 	TimestampTz next_scan = 0;
 
-	aj_process_signals(die);
+	aj_process_signals(NULL);
 	BackgroundWorkerInitializeConnection(NULL, NULL, 0);
 	aj_launcher_attach();
 	MemoryContextSwitchTo(AllocSetContextCreate(

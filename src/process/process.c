@@ -4,9 +4,9 @@
  *	  Our background processes: what they have in common.
  *
  * SIGTERM ends a process at its next CHECK_FOR_INTERRUPTS, also in the middle
- * of SQL or of a wait for a lock, unless it has a handler of its own that lets
- * runs come to their end while the server is shut down.  Every wait is on the
- * latch.  No state but whether such a shutdown was noted.
+ * of SQL or of a wait for a lock; but while the server is shut down a process
+ * may choose to let runs come to their end.  Every wait is on the latch.  No
+ * state but whether such a shutdown was noted.
  *
  * Copyright (c) 2026, pg_aggjobs contributors
  *
@@ -17,8 +17,7 @@
  */
 #include "base/compat.h"
 
-#include <fcntl.h>
-#include <unistd.h>
+#include <signal.h>
 
 #include "miscadmin.h"
 #include "postmaster/interrupt.h"
@@ -26,62 +25,50 @@
 #include "storage/latch.h"
 #include "tcop/tcopprot.h"
 #include "utils/guc.h"
-#include "utils/pidfile.h"
-
-#define PIDFILE "postmaster.pid"
 
 volatile sig_atomic_t aj_shutdown_noted = false;
 
-/* Handlers for reload and end; signals are open from then on. */
-void
-aj_process_signals(pqsigfunc on_sigterm)
+static bool (*may_go_on)(void) = NULL;
+
+/*
+ * Only at a shutdown of the server is it the postmaster that sends SIGTERM;
+ * everybody else, pg_terminate_backend() included, sends it himself.
+ */
+static void
+on_sigterm(int signal_number, siginfo_t *info, void *context)
 {
-	pqsignal(SIGHUP, SignalHandlerForConfigReload);
-	pqsignal(SIGTERM, on_sigterm);
-	BackgroundWorkerUnblockSignals();
+	int saved_errno = errno;
+
+	if (info->si_pid == PostmasterPid)
+		aj_shutdown_noted = true;
+	if (info->si_pid == PostmasterPid && may_go_on != NULL && may_go_on())
+		SetLatch(MyLatch);
+	else
+		die(signal_number);
+	errno = saved_errno;
 }
 
 /*
- * aj_process_server_stops
- *		Is the server being shut down?  For handlers of signals.
+ * aj_process_signals
+ *		Handlers for reload and end; signals are open from then on.
  *
- * The postmaster writes that into its lock file before it signals anybody, and
- * nothing else tells SIGTERM from it apart from pg_terminate_backend().
+ * "goes_on" is asked when the server is being shut down, in the handler: true
+ * if the process ends later, by itself.  NULL: never.
  */
-bool
-aj_process_server_stops(void)
-{
-	int saved_errno = errno;
-	char text[1024];
-	const char *line = text;
-	ssize_t length = -1;
-	int fd = open(PIDFILE, O_RDONLY);
-
-	if (fd >= 0)
-	{
-		length = read(fd, text, sizeof(text) - 1);
-		close(fd);
-	}
-	errno = saved_errno;
-	if (length < 0)
-		return false;
-	text[length] = '\0';
-	for (int i = 1; i < LOCK_FILE_LINE_PM_STATUS; i++)
-	{
-		line = strchr(line, '\n');
-		if (line == NULL)
-			return false;
-		line++;
-	}
-	return strncmp(line, PM_STATUS_STOPPING, strlen(PM_STATUS_STOPPING)) == 0;
-}
-
-/* Go on for a while; for handlers of signals. */
 void
-aj_process_note_shutdown(void)
+aj_process_signals(bool (*goes_on)(void))
 {
-	aj_shutdown_noted = true;
-	SetLatch(MyLatch);
+	struct sigaction action = {0};
+
+	may_go_on = goes_on;
+	pqsignal(SIGHUP, SignalHandlerForConfigReload);
+	/* pqsignal() does not tell the sender. */
+	action.sa_sigaction = on_sigterm;
+	action.sa_flags = SA_RESTART | SA_SIGINFO;
+	sigemptyset(&action.sa_mask);
+	if (sigaction(SIGTERM, &action, NULL) != 0)
+		elog(FATAL, "could not set the handler of SIGTERM: %m");
+	BackgroundWorkerUnblockSignals();
 }
 
 /* Take over a changed configuration, if there is one. */

@@ -14,9 +14,7 @@
 /* The server has asked this process to end, as it is being shut down. */
 extern volatile sig_atomic_t aj_shutdown_noted;
 
-extern void aj_process_signals(pqsigfunc on_sigterm);
-extern bool aj_process_server_stops(void);
-extern void aj_process_note_shutdown(void);
+extern void aj_process_signals(bool (*goes_on)(void));
 extern void aj_process_reload(void);
 extern void aj_process_wait(long milliseconds, const char *what);
 extern bool aj_process_start(const char *name, const char *type,

@@ -46,7 +46,6 @@
 #include "shmem/databases.h"
 #include "shmem/slots.h"
 #include "storage/ipc.h"
-#include "tcop/tcopprot.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
@@ -55,10 +54,10 @@
 #define LONGEST_PAUSE_MS 60000
 #define STORE_LOGS_EVERY_MS 200
 #define LOCK_TIMEOUT "100ms" /* nobody may stop the clock by a lock */
-#define SHUTDOWN_REASON "the server was shut down"
-#define SESSION_ENDS_MS 200 /* from its word to its end */
+#define SESSION_ENDS_MS 200	 /* from its word to its end */
 
 static int entry = -1; /* ours in shmem/databases.c */
+static Oid database;   /* known before the process is connected */
 static AjDatabaseState state_after = AJ_DATABASE_WANTED;
 static MemoryContext jobs_context;
 static MemoryContext pass_context;
@@ -68,13 +67,11 @@ static bool logs_wait = false;
 static TimestampTz store_logs_at = 0;
 static TimestampTz orphans_at = DT_NOEND;
 
-static void
-on_sigterm(SIGNAL_ARGS)
+/* Once it looks after runs; in the handler of a signal. */
+static bool
+outlives_shutdown(void)
 {
-	if (slots != NULL && aj_process_server_stops())
-		aj_process_note_shutdown();
-	else
-		die(postgres_signal_arg);
+	return slots != NULL;
 }
 
 static void
@@ -82,7 +79,7 @@ at_exit(int code, Datum argument)
 {
 	/* Nobody else would end them. */
 	if (aj_shutdown_noted)
-		aj_slots_stop_database(MyDatabaseId, AJ_STOP_SHUTDOWN, SHUTDOWN_REASON,
+		aj_slots_stop_database(database, AJ_STOP_SHUTDOWN, AJ_SHUTDOWN_REASON,
 							   true);
 	aj_databases_detach_scheduler(entry, state_after);
 }
@@ -250,8 +247,8 @@ may_end(TimestampTz *wake_at)
 		until = TimestampTzPlusMilliseconds(now, aj_shutdown_wait);
 	terminate_at = TimestampTzPlusMilliseconds(until, aj_cancel_grace);
 	if (now >= until)
-		aj_slots_stop_database(MyDatabaseId, AJ_STOP_SHUTDOWN, SHUTDOWN_REASON,
-							   now >= terminate_at);
+		aj_slots_stop_database(MyDatabaseId, AJ_STOP_SHUTDOWN,
+							   AJ_SHUTDOWN_REASON, now >= terminate_at);
 	*wake_at =
 		Min(*wake_at,
 			now >= until ? TimestampTzPlusMilliseconds(now, FIRST_PAUSE_MS)
@@ -333,15 +330,14 @@ wait_until(TimestampTz wake_at, bool paused)
 void
 aj_scheduler_main(Datum argument)
 {
-	Oid dboid;
 	int errors = 0;
 
-	aj_process_signals(on_sigterm);
+	aj_process_signals(outlives_shutdown);
 	entry = DatumGetInt32(argument);
-	if (!aj_databases_attach_scheduler(entry, &dboid))
+	if (!aj_databases_attach_scheduler(entry, &database))
 		return;
 	before_shmem_exit(at_exit, (Datum) 0);
-	BackgroundWorkerInitializeConnectionByOid(dboid, InvalidOid, 0);
+	BackgroundWorkerInitializeConnectionByOid(database, InvalidOid, 0);
 	AJ_FAULT_POINT("at", "connected");
 	if (!extension_exists())
 	{

@@ -44,7 +44,6 @@
 #include "shmem/slots.h"
 #include "storage/ipc.h"
 #include "storage/lock.h"
-#include "tcop/tcopprot.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/portal.h"
@@ -52,22 +51,12 @@
 
 #define SHORTEST_IDLE_MS 1000
 
-static int my_slot = -1;
-
-/*
- * When the server is shut down a run may go on for a while: the scheduler ends
- * it if need be, which the slot tells.  The postmaster signals a process and
- * then its group, so the same signal may come twice.
- */
-static void
-on_sigterm(SIGNAL_ARGS)
+/* A run may go on for a while: the scheduler ends it if need be. */
+static bool
+outlives_shutdown(void)
 {
-	if (aj_worker_is_running() && !aj_slots_seems_terminated(my_slot) &&
-		aj_databases_scheduler_seems_alive(MyDatabaseId) &&
-		aj_process_server_stops())
-		aj_process_note_shutdown();
-	else
-		die(postgres_signal_arg);
+	return aj_databases_scheduler_seems_alive(MyDatabaseId) &&
+		aj_worker_outlives_shutdown();
 }
 
 static void
@@ -168,8 +157,7 @@ aj_worker_main(Datum argument)
 	int runs = 0;
 	bool leave;
 
-	my_slot = slot;
-	aj_process_signals(on_sigterm);
+	aj_process_signals(outlives_shutdown);
 	if (!aj_slots_attach(slot, &dboid, &owner))
 		return;
 	before_shmem_exit(at_exit, argument);

@@ -53,7 +53,9 @@ typedef struct WorkerRun
 	AjUsageStart usage;
 } WorkerRun;
 
-static volatile bool running = false; /* read by a handler */
+/* Read and written by a handler. */
+static volatile sig_atomic_t running = false;
+static volatile sig_atomic_t shutting_down = false;
 
 static void
 begin(const WorkerRun *w, const char *activity)
@@ -244,6 +246,18 @@ run_steps(WorkerRun *w)
 		run_step(w, aj_json_element(w->job->steps, i), i == n - 1);
 }
 
+/*
+ * Is this what the leader of a parallel plan is told when the postmaster ends
+ * the workers of it, or does not start them any more?
+ */
+static bool
+is_loss_of_parallel_workers(const ErrorData *error)
+{
+	return error->sqlerrcode == ERRCODE_ADMIN_SHUTDOWN ||
+		error->sqlerrcode == ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE ||
+		error->sqlerrcode == ERRCODE_INTERNAL_ERROR;
+}
+
 /* Which end an error is: the run's own, or somebody's wish. */
 static void
 classify(WorkerRun *w, const ErrorData *error, AjRunEnd *end)
@@ -268,6 +282,12 @@ classify(WorkerRun *w, const ErrorData *error, AjRunEnd *end)
 		end->status = "cancelled";
 		end->is_interrupted = stop == AJ_STOP_SHUTDOWN;
 		end->note = pstrdup(reason);
+	}
+	else if (shutting_down && is_loss_of_parallel_workers(error))
+	{
+		end->status = "cancelled";
+		end->is_interrupted = true;
+		end->note = AJ_SHUTDOWN_REASON;
 	}
 	else if (error->sqlerrcode == ERRCODE_QUERY_CANCELED &&
 			 aj_statement_limit_passed())
@@ -320,6 +340,24 @@ bool
 aj_worker_is_running(void)
 {
 	return running;
+}
+
+/*
+ * aj_worker_outlives_shutdown
+ *		The server is being shut down: true in the middle of a run, which goes
+ *		on then.  For handlers of signals.
+ *
+ * The postmaster starts no process any more, and a plan that asked for some
+ * would fail: with this setting it does without.
+ */
+bool
+aj_worker_outlives_shutdown(void)
+{
+	if (!running)
+		return false;
+	shutting_down = true;
+	max_parallel_workers = 0;
+	return true;
 }
 
 /*

@@ -447,13 +447,6 @@ aj_slots_stop(int index, char *reason)
 	return stop;
 }
 
-/* Has SIGTERM been sent to this worker by us?  For handlers of signals. */
-bool
-aj_slots_seems_terminated(int index)
-{
-	return slot_at(index)->terminated;
-}
-
 /*
  * aj_slots_leave
  *		Worker, at its exit: leave the slot for the scheduler to look at.

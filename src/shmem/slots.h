@@ -45,6 +45,8 @@ typedef struct AjSlotView
 	char reason[AJ_REASON_SIZE];
 } AjSlotView;
 
+#define AJ_SHUTDOWN_REASON "the server was shut down"
+
 /* scheduler */
 extern int aj_slots_reserve(Oid dboid, const AjSlotRun *run);
 extern bool aj_slots_assign(Oid dboid, const AjSlotRun *run);
@@ -62,7 +64,6 @@ extern void aj_slots_run_over(int index, bool recorded, bool leaving);
 extern bool aj_slots_may_idle(int index, bool timed_out, bool must_leave);
 extern bool aj_slots_has_assignment(int index);
 extern AjStop aj_slots_stop(int index, char *reason);
-extern bool aj_slots_seems_terminated(int index);
 extern void aj_slots_leave(int index, int sqlstate, const char *message);
 
 /* anybody */

@@ -90,6 +90,47 @@ for my $mode ('fast', 'smart')
 	};
 }
 
+subtest 'parallel plans' => sub {
+	$node->safe_psql($db, 'CREATE TABLE big AS SELECT g FROM generate_series(1, 20000) AS g');
+	my $parallel = q{{"parallel_setup_cost": "0", "parallel_tuple_cost": "0", "min_parallel_table_scan_size": "0"}};
+	my $add = sub {
+		my ($name, @commands) = @_;
+		my $steps = join ', ', map { "jsonb_build_object('kind', 'command', 'command', \$c\$$_\$c\$)" } @commands;
+		$node->safe_psql($db, "SELECT aggjobs_create_job('$name', NULL, jsonb_build_array($steps), settings => '$parallel')");
+	};
+	$add->('begins', until_file($file), 'SELECT count(*) FROM big');
+	$add->('goes on', 'SELECT count(pg_sleep(3600)) FROM big');
+
+	unlink $file;
+	my $begins = start_run('begins');
+	my $goes_on = trigger($node, $db, 'goes on');
+	wait_for($node, $db, q{SELECT count(*) > 0 FROM pg_stat_activity WHERE backend_type = 'parallel worker' AND wait_event = 'PgSleep'});
+	begin_stop('fast');
+	touch();
+	end_stop('fast');
+	restart();
+	is(status_of($begins), 'succeeded', 'one that begins now does without other processes');
+	is(run_field($node, $db, $goes_on, q{status || ': ' || note}),
+		'cancelled: the server was shut down', 'one whose processes were ended is cancelled');
+	is( $node->safe_psql($db, "SELECT count(*) FROM aggjobs.runs WHERE retry_of = $goes_on"),
+		'1', 'and will be tried again');
+	$node->safe_psql($db, q{SELECT aggjobs_drop_job('goes on')});
+};
+
+subtest 'pg_terminate_backend() while a smart shutdown waits for a client' => sub {
+	my $session = $node->background_psql($db);
+	my $run = start_run('endless');
+	my $pid = run_field($node, $db, $run, 'worker_pid');
+
+	begin_stop('smart');
+	is($session->query("SELECT pg_terminate_backend($pid)"), 't', 'a worker is ended');
+	is($session->query("SELECT aggjobs_wait($run, '30 seconds')"), 'cancelled', 'its run is cancelled');
+	is($session->query("SELECT count(*) FROM aggjobs.runs WHERE retry_of = $run"), 0, 'for good');
+	$session->quit;
+	end_stop('smart');
+	restart();
+};
+
 subtest 'a run that takes too long' => sub {
 	$node->append_conf('postgresql.conf', 'aggjobs.shutdown_wait = 1s');
 	$node->reload;
