@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * arguments.c
- *	  Arguments that several SQL functions take.
+ *	  What several SQL functions take and need.
  *
  * No state, no locks.
  *
@@ -14,7 +14,9 @@
  */
 #include "base/compat.h"
 
+#include "access/xlog.h"
 #include "api/arguments.h"
+#include "utils/lsyscache.h"
 #include "utils/timestamp.h"
 
 /* Error 22004 if an argument is NULL. */
@@ -25,6 +27,24 @@ aj_require_argument(FunctionCallInfo fcinfo, int i, const char *what)
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("%s must not be NULL", what)));
+}
+
+/*
+ * aj_require_primary
+ *		Error 25006 on a standby, on which the function that was called can do
+ *		nothing.
+ */
+void
+aj_require_primary(FunctionCallInfo fcinfo)
+{
+	if (RecoveryInProgress())
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_READ_ONLY_SQL_TRANSACTION),
+			 errmsg("cannot execute %s() on a standby",
+					get_func_name(fcinfo->flinfo->fn_oid)),
+			 errhint(
+				 "Call it on the primary, or promote this server with SELECT pg_promote().")));
 }
 
 /*

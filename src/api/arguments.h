@@ -11,6 +11,7 @@
 
 extern void aj_require_argument(FunctionCallInfo fcinfo, int i,
 								const char *what);
+extern void aj_require_primary(FunctionCallInfo fcinfo);
 extern AjRange aj_range_arguments(FunctionCallInfo fcinfo, int first);
 
 #endif /* AJ_API_ARGUMENTS_H */

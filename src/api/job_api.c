@@ -17,6 +17,7 @@
  */
 #include "base/compat.h"
 
+#include "api/arguments.h"
 #include "api/job_spec.h"
 #include "base/errors.h"
 #include "base/json.h"
@@ -175,6 +176,7 @@ aggjobs_create_job(PG_FUNCTION_ARGS)
 	char *name = name_argument(fcinfo, 0);
 	AjJobSpec spec;
 
+	aj_require_primary(fcinfo);
 	spec_arguments(fcinfo, 1, &spec);
 	PG_RETURN_INT64(create_job(name, &spec));
 }
@@ -190,6 +192,7 @@ aggjobs_schedule(PG_FUNCTION_ARGS)
 	AjJobSpec spec = {0};
 	char *command = text_argument(fcinfo, 2);
 
+	aj_require_primary(fcinfo);
 	if (command == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
@@ -244,6 +247,7 @@ aggjobs_alter_job(PG_FUNCTION_ARGS)
 	char *command = text_argument(fcinfo, COMMAND_ARGUMENT);
 	AjJobSpec spec;
 
+	aj_require_primary(fcinfo);
 	spec_arguments(fcinfo, 1, &spec);
 	spec.new_name = text_argument(fcinfo, NEW_NAME_ARGUMENT);
 	if (command != NULL && spec.steps != NULL)
@@ -268,6 +272,7 @@ aggjobs_drop_job(PG_FUNCTION_ARGS)
 {
 	AjJob *job = aj_job_find_to_change(name_argument(fcinfo, 0));
 
+	aj_require_primary(fcinfo);
 	aj_job_delete(job->job_id);
 	aj_wake_job(job->job_id);
 	PG_RETURN_VOID();
@@ -282,6 +287,7 @@ set_enabled(FunctionCallInfo fcinfo, bool enabled)
 	int n;
 	int changed = 0;
 
+	aj_require_primary(fcinfo);
 	if (!PG_ARGISNULL(0))
 	{
 		n = 1;
@@ -417,6 +423,7 @@ aggjobs_set(PG_FUNCTION_ARGS)
 	char *name = text_argument(fcinfo, 0);
 	char *value = text_argument(fcinfo, 1);
 
+	aj_require_primary(fcinfo);
 	check_setting_name(name);
 	check_may_set("setting", name);
 	if (value != NULL)
@@ -450,6 +457,7 @@ aggjobs_set_queue(PG_FUNCTION_ARGS)
 	int most = 0;
 	int least = 0;
 
+	aj_require_primary(fcinfo);
 	aj_queue_name_check(name);
 	check_may_set("queue", name);
 	if (!int_argument(fcinfo, 1, &most))
@@ -482,6 +490,7 @@ aggjobs_drop_queue(PG_FUNCTION_ARGS)
 {
 	char *name = text_argument(fcinfo, 0);
 
+	aj_require_primary(fcinfo);
 	aj_queue_name_check(name);
 	check_may_set("queue", name);
 	aj_queue_drop(name);

@@ -54,6 +54,7 @@ aggjobs_refresh(PG_FUNCTION_ARGS)
 	AjRefresh refresh = {.now = aj_now(), .at = AJ_NO_TIME};
 	AjRange range;
 
+	aj_require_primary(fcinfo);
 	aj_require_argument(fcinfo, 0, "the name of a rollup");
 	if (!PG_ARGISNULL(1) || !PG_ARGISNULL(2))
 	{
@@ -114,6 +115,7 @@ aggjobs_mark_changed(PG_FUNCTION_ARGS)
 	Oid source = source_argument(fcinfo, ACL_UPDATE);
 	AjRange range = aj_range_arguments(fcinfo, 1);
 
+	aj_require_primary(fcinfo);
 	aj_capture_range(source, range.from, range.to);
 	PG_RETURN_VOID();
 }
@@ -131,6 +133,7 @@ aggjobs_retire(PG_FUNCTION_ARGS)
 	AjRetire retire = {0};
 	AjSource *source;
 
+	aj_require_primary(fcinfo);
 	retire.table = source_argument(fcinfo, ACL_DELETE);
 	aj_require_argument(fcinfo, 1, "\"before\"");
 	source = aj_source_find(retire.table);

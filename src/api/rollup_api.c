@@ -17,6 +17,7 @@
  */
 #include "base/compat.h"
 
+#include "api/arguments.h"
 #include "api/job_spec.h"
 #include "base/json.h"
 #include "base/spi.h"
@@ -114,6 +115,7 @@ aggjobs_create_rollup(PG_FUNCTION_ARGS)
 	};
 	AjRollup *rollup;
 
+	aj_require_primary(fcinfo);
 	rollup = aj_rollup_create(name, text_argument(fcinfo, 3),
 							  aj_define(query, &options));
 	if (schedule != NULL)
@@ -212,6 +214,7 @@ aggjobs_alter_rollup(PG_FUNCTION_ARGS)
 	Oid saved_user;
 	int saved_context;
 
+	aj_require_primary(fcinfo);
 	InitMaterializedSRF(fcinfo, 0);
 	aj_rollup_check_owner(rollup);
 	if (rollup->bucket.epoch != AJ_EPOCH_NONE)
@@ -242,6 +245,7 @@ aggjobs_drop_rollup(PG_FUNCTION_ARGS)
 	char *name = given_argument(fcinfo, 0, "name");
 	bool keep_table = !PG_ARGISNULL(1) && PG_GETARG_BOOL(1);
 
+	aj_require_primary(fcinfo);
 	drop_successor(name);
 	aj_rollup_drop(aj_rollup_find(name, false), keep_table);
 	aj_job_delete_of_rollup(name, false);

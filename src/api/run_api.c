@@ -12,6 +12,7 @@
  */
 #include "base/compat.h"
 
+#include "api/arguments.h"
 #include "api/job_spec.h"
 #include "base/clock.h"
 #include "base/spi.h"
@@ -88,6 +89,7 @@ aggjobs_trigger(PG_FUNCTION_ARGS)
 		aj_execute_plan(job, at);
 		PG_RETURN_NULL();
 	}
+	aj_require_primary(fcinfo);
 	aj_segment_require("aggjobs_trigger()");
 	run_id = aj_run_insert(job->job_id, job->name, job->owner, at, 1, "manual");
 	aj_wake_runs();
@@ -106,6 +108,8 @@ aggjobs_run(PG_FUNCTION_ARGS)
 	AjJob *job;
 	TimestampTz at;
 
+	if (!dry_run_argument(fcinfo))
+		aj_require_primary(fcinfo);
 	if (may_commit)
 		aj_spi_open_nonatomic();
 	job = job_argument(fcinfo);
@@ -246,6 +250,7 @@ aggjobs_cancel(PG_FUNCTION_ARGS)
 						  GetUserNameFromId(GetSessionUserId(), false));
 	bool stopped;
 
+	aj_require_primary(fcinfo);
 	if (is_over(run->status))
 		PG_RETURN_BOOL(false);
 	stopped = cancel_queued(run->run_id, note);
@@ -274,6 +279,7 @@ aggjobs_retry(PG_FUNCTION_ARGS)
 	AjJob *job = aj_job_get(run->job_id);
 	int64 run_id;
 
+	aj_require_primary(fcinfo);
 	if (!is_over(run->status))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),

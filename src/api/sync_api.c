@@ -17,6 +17,7 @@
  */
 #include "base/compat.h"
 
+#include "api/arguments.h"
 #include "api/job_spec.h"
 #include "base/errors.h"
 #include "base/json.h"
@@ -266,6 +267,8 @@ aggjobs_sync_jobs(PG_FUNCTION_ARGS)
 	InitMaterializedSRF(fcinfo, 0);
 	sync.result = (ReturnSetInfo *) fcinfo->resultinfo;
 	sync.dry_run = !PG_ARGISNULL(2) && PG_GETARG_BOOL(2);
+	if (!sync.dry_run)
+		aj_require_primary(fcinfo);
 	jobs = PG_ARGISNULL(0) ? NULL : PG_GETARG_JSONB_P(0);
 	if (jobs == NULL || !aj_json_is_array(jobs))
 		ereport(

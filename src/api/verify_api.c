@@ -128,6 +128,7 @@ aggjobs_repair(PG_FUNCTION_ARGS)
 	AjRange range = aj_range_arguments(fcinfo, 1);
 	AjRefresh refresh = {.now = aj_now(), .at = AJ_NO_TIME, .within = &range};
 
+	aj_require_primary(fcinfo);
 	/* What is open is in no table yet. */
 	range.to = Min(range.to, rollup->horizon);
 	if (range.from >= range.to)

@@ -79,6 +79,15 @@ subtest 'a standby' => sub {
 	{
 		is((sqlstate_of($standby, $db, "SELECT $call"))[0], '25006', "refuses $call");
 	}
+	for my $call (q{SELECT aggjobs_retire('event', now())}, q{CALL aggjobs_run('long')}, q{CALL aggjobs_refresh('by_hour')},
+		q{SELECT aggjobs_sync_jobs('[]')}, q{SELECT aggjobs_repair('by_hour')}, q{SELECT aggjobs_resume('long')})
+	{
+		my (undef, undef, $error) = $standby->psql($db, $call);
+		my ($name) = $call =~ /(aggjobs_\w+)/;
+
+		like($error, qr/cannot execute $name\(\) on a standby\nHINT:  Call it on the primary, or promote/, "tells where to call $name()");
+	}
+	is($standby->safe_psql($db, q{SELECT aggjobs_trigger('long', dry_run => true)}), '', 'a dry run is one here, too');
 	is(differences($standby), 0, 'has exact live views');
 };
 
