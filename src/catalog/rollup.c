@@ -453,10 +453,12 @@ aj_rollup_widen(const AjRollup *rollup, AjRange range)
 	return wide;
 }
 
+/* Of a rollup that somebody is just dropping nothing is stored. */
 #define UPSERT_STATE(column)                                           \
 	"INSERT INTO aggjobs.rollup_state AS st (rollup_name, " column ")" \
-	" VALUES ($1, $2) ON CONFLICT (rollup_name) DO UPDATE SET " column \
-	" = excluded." column
+	" SELECT r.rollup_name, $2 FROM aggjobs.rollup r"                  \
+	" WHERE r.rollup_name = $1 FOR KEY SHARE"                          \
+	" ON CONFLICT (rollup_name) DO UPDATE SET " column " = excluded." column
 
 /*
  * Everything that ends at or before "horizon" is computed or stale.  In two

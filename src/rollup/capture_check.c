@@ -145,6 +145,20 @@ follow_rename(AjSource *source)
 	aj_source_store(source);
 }
 
+/*
+ * aj_capture_is_whole
+ *		Is all captured that is written to a rollup's source from now on?
+ */
+bool
+aj_capture_is_whole(const AjRollup *rollup)
+{
+	const AjSource source = {.source = rollup->source,
+							 .time_column = rollup->time_column,
+							 .epoch = rollup->bucket.epoch};
+
+	return find_problem(&source) == NULL;
+}
+
 static void
 tell_rollups(Oid source, const char *problem)
 {

@@ -26,6 +26,7 @@ extern void aj_capture_independ(const AjRollup *rollup);
 /* capture_check.c */
 extern char *aj_capture_check(Oid source);
 extern void aj_capture_mend(Oid source);
+extern bool aj_capture_is_whole(const AjRollup *rollup);
 extern void aj_capture_absorb(Oid source);
 
 /* capture_parts.c */

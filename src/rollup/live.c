@@ -9,8 +9,9 @@
  * very snapshot in which the data is read.  A rollup over a rollup also has
  * the dirty buckets of its child, and no horizon beyond the child's.
  *
- * Three things do not follow snapshots, and are looked at besides: what this
- * transaction has written itself (it is noted, but not yet in the table), which
+ * Some things do not follow snapshots, and are looked at besides: what this
+ * transaction has written itself (it is noted, but not yet in the table),
+ * whether it is captured (the triggers may have gone since its snapshot), which
  * partitions the source has, and whether one of its tables has been truncated
  * or rewritten: the server always goes by the latest state of these.
  *
@@ -28,6 +29,7 @@
  */
 #include "base/compat.h"
 
+#include "access/xact.h"
 #include "base/clock.h"
 #include "base/spi.h"
 #include "catalog/change.h"
@@ -128,6 +130,19 @@ add_parts(Ranges *all, const AjRollup *rollup)
 			add_range(all, parts[i].range);
 }
 
+/*
+ * May this transaction have written without being captured?  Not in the reads
+ * of one that takes a snapshot for each: there, what was broken by somebody
+ * else, and thus committed, before it could write is told by a change row.
+ */
+static bool
+may_write_unseen(const AjRollup *rollup)
+{
+	return IsolationUsesXactSnapshot() &&
+		TransactionIdIsValid(GetTopTransactionIdIfAny()) &&
+		!aj_capture_is_whole(rollup);
+}
+
 static void
 add_what_no_snapshot_shows(Ranges *all, const AjRollup *rollup)
 {
@@ -136,6 +151,8 @@ add_what_no_snapshot_shows(Ranges *all, const AjRollup *rollup)
 	AjRange *pending = aj_capture_pending(source, &n);
 
 	add_ranges(all, pending, n);
+	if (may_write_unseen(rollup))
+		add_range(all, everything);
 	if (get_rel_relkind(source) == RELKIND_PARTITIONED_TABLE)
 		add_parts(all, rollup);
 	else if (aj_file_of(source) != aj_source_file_in_snapshot(source))
