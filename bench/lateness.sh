@@ -16,9 +16,15 @@ drop_jobs() {
     ask "SELECT count(aggjobs_drop_job(job_name)) FROM aggjobs.jobs WHERE starts_with(job_name, 'bench_')" >/dev/null
 }
 
-# Wait for an instant, which the session knows.
+# Wait for an instant, with BENCH_SNAPSHOT=1 in a statement: its snapshot keeps
+# old versions of rows from being removed.
 wait_until() {
-    session "SELECT pg_sleep(greatest(0, extract(epoch FROM timestamptz '$1' - clock_timestamp())));" >/dev/null
+    local rest="greatest(0, extract(epoch FROM timestamptz '$1' - clock_timestamp()))"
+    if [ "${BENCH_SNAPSHOT:-0}" = 1 ]; then
+        session "SELECT pg_sleep($rest);" >/dev/null
+    else
+        sleep "$(session "SELECT $rest;")"
+    fi
 }
 
 # p50 | p95 | p99 | slowest, ms, | runs | not succeeded, of slots in (from, to]

@@ -146,8 +146,8 @@ CREATE TABLE aggjobs.run (
 CREATE UNIQUE INDEX run_slot_key ON aggjobs.run (job_id, slot, attempt) WHERE slot IS NOT NULL;
 CREATE UNIQUE INDEX run_running_key ON aggjobs.run (job_id) WHERE status = 'running';
 CREATE INDEX run_job_idx ON aggjobs.run (job_id, run_id);
-CREATE INDEX run_queued_idx ON aggjobs.run (job_id, run_id) WHERE status = 'queued';
-CREATE INDEX run_open_idx ON aggjobs.run (run_id) WHERE status IN ('queued', 'running');
+-- By job first: while somebody holds an old snapshot, entries of runs that are over stay.
+CREATE INDEX run_open_idx ON aggjobs.run (job_id, run_id) WHERE status IN ('queued', 'running');
 COMMENT ON TABLE aggjobs.run IS 'one row per run of a slot or trigger, with its outcome and figures';
 COMMENT ON COLUMN aggjobs.run.slot IS 'planned instant; NULL for runs started by hand';
 COMMENT ON COLUMN aggjobs.run.slots IS 'how many slots the row stands for: more than 1 where a sequence was missed or skipped';

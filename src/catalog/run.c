@@ -418,7 +418,6 @@ aj_runs_orphaned(int64 job_id, int *n, MemoryContext context)
 {
 	return select_ids("SELECT r.run_id FROM aggjobs.run r"
 					  " WHERE r.status = 'running'"
-					  " AND r.status IN ('queued', 'running')"
 					  " AND ($1 = 0 OR r.job_id = $1)"
 					  " AND NOT EXISTS (SELECT FROM pg_stat_activity a"
 					  " WHERE a.pid = r.worker_pid"
@@ -470,9 +469,7 @@ aj_runs_cancel_copied(void)
 	ids =
 		select_ids("SELECT r.run_id FROM aggjobs.run r"
 				   " JOIN aggjobs.job j USING (job_id)"
-				   " WHERE r.status = 'queued'"
-				   " AND r.status IN ('queued', 'running')"
-				   " AND j.database_oid <> $1",
+				   " WHERE r.status = 'queued' AND j.database_oid <> $1",
 				   AJ_ARGS(aj_arg_oid(MyDatabaseId)), &n, CurrentMemoryContext);
 	for (int i = 0; i < n; i++)
 		(void) aj_run_finish(ids[i], &end);
