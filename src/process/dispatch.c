@@ -37,7 +37,7 @@
 #include "utils/memutils.h"
 
 #define MAX_QUEUE 1000 /* of each queue */
-#define RETRY_SHORTAGE_MS 1000
+#define RETRY_SHORTAGE_MS 100
 
 static MemoryContext dispatch_context = NULL;
 static MemoryContext queue_context = NULL;
@@ -206,7 +206,8 @@ give(const AjQueuedRun *queued, Picture *p)
 	if (given == GIVEN_AWAY)
 		p->nworkers++;
 	else
-		(void) aj_slots_retire_one(MyDatabaseId, run.owner);
+		(void) aj_slots_retire_one(MyDatabaseId, run.owner,
+								   given == GIVEN_NO_PROCESS);
 	return given;
 }
 

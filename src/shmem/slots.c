@@ -203,28 +203,48 @@ aj_slots_free(int index)
 	unlock_slots();
 }
 
-/* Ask an idle worker of another owner to end; false if there is none. */
-bool
-aj_slots_retire_one(Oid dboid, Oid other_than)
+/* An idle worker that this owner in this database can't use. */
+static AjSlot *
+find_useless(Oid dboid, Oid owner, bool of_this_database)
 {
 	AjShared *shared = aj_segment();
-	int procno = AJ_NO_PROC;
 
-	lock_slots();
-	for (int i = 0; i < shared->nslots && procno == AJ_NO_PROC; i++)
+	for (int i = 0; i < shared->nslots; i++)
 	{
 		AjSlot *slot = &shared->slots[i];
 
-		if (slot->state != AJ_SLOT_IDLE || slot->dboid != dboid ||
-			slot->owner == other_than || slot->stop != AJ_STOP_NONE)
-			continue;
+		if (slot->state == AJ_SLOT_IDLE && slot->stop == AJ_STOP_NONE &&
+			(slot->dboid == dboid) == of_this_database &&
+			(slot->dboid != dboid || slot->owner != owner))
+			return slot;
+	}
+	return NULL;
+}
+
+/*
+ * aj_slots_retire_one
+ *		Ask an idle worker of another owner to end, with "anywhere" also one of
+ *		another database; false if there is none.
+ */
+bool
+aj_slots_retire_one(Oid dboid, Oid owner, bool anywhere)
+{
+	int procno = AJ_NO_PROC;
+	AjSlot *slot;
+
+	lock_slots();
+	slot = find_useless(dboid, owner, true);
+	if (slot == NULL && anywhere)
+		slot = find_useless(dboid, owner, false);
+	if (slot != NULL)
+	{
 		slot->stop = AJ_STOP_RETIRE;
 		slot->stop_at = aj_now();
 		procno = slot->procno;
 	}
 	unlock_slots();
 	aj_segment_set_latch(procno);
-	return procno != AJ_NO_PROC;
+	return slot != NULL;
 }
 
 /* Interrupt what runs, or wake an idle worker; the lock is held. */

@@ -53,7 +53,7 @@ extern bool aj_slots_assign(Oid dboid, const AjSlotRun *run);
 extern int aj_slots_look(Oid dboid, AjSlotView *views);
 extern void aj_slots_noticed(int index);
 extern void aj_slots_free(int index);
-extern bool aj_slots_retire_one(Oid dboid, Oid other_than);
+extern bool aj_slots_retire_one(Oid dboid, Oid owner, bool anywhere);
 extern bool aj_slots_escalate(int index, TimestampTz now);
 
 /* worker */

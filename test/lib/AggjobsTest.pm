@@ -21,7 +21,7 @@ use Test::More;
 use Time::HiRes qw(time);
 
 our @EXPORT = qw(
-  $FOREVER $STUBBORN until_file kill_server
+  $FOREVER $FOREVER_CALL $STUBBORN until_file kill_server
   new_node start_node create_extension
   add_job trigger run_to_end wait_for_end wait_in_command wait_for
   run_field sqlstate_of seconds_for
@@ -31,7 +31,8 @@ our @EXPORT = qw(
 
 # A command that goes on until somebody stops it.  It holds no lock on which
 # the test itself could hang, as waiting for an advisory lock would.
-our $FOREVER = 'SELECT pg_sleep(3600)';
+our $FOREVER_CALL = 'pg_sleep(3600)';
+our $FOREVER = "SELECT $FOREVER_CALL";
 
 # One that does not end when it is cancelled either.
 our $STUBBORN = q{DO 'BEGIN LOOP BEGIN PERFORM pg_sleep(3600); EXCEPTION WHEN query_canceled THEN NULL; END; END LOOP; END'};

@@ -82,6 +82,25 @@ subtest 'databases that come and go' => sub {
 		'succeeded', 'leave room for the others');
 };
 
+subtest 'an idle worker of another database' => sub {
+	$node->safe_psql('postgres', q{SELECT aggjobs_pause('busy')});
+	$node->append_conf('postgresql.conf', "max_worker_processes = 4\naggjobs.worker_idle = 1h\n");
+	$node->safe_psql('postgres', 'CREATE DATABASE second');
+	create_extension($node, 'second');
+	add_job($node, 'second', 'work', undef, 'SELECT 1');
+	$node->restart;
+	wait_for_scheduler($node, $_) for 'postgres', 'second';
+	for my $round (1, 2)
+	{
+		is((run_to_end($node, 'postgres', 'theirs'))[1], 'succeeded', 'a run leaves its worker idle');
+		is($node->safe_psql('second', q{SELECT count(*) FROM pg_stat_activity
+			WHERE backend_type = 'pg_aggjobs worker' AND datname = 'postgres'}), 1, 'in its own database');
+		is((run_to_end($node, 'second', 'work'))[1], 'succeeded', 'which gives way to the run of another');
+	}
+	$node->safe_psql('second', 'DROP EXTENSION pg_aggjobs');
+	$node->append_conf('postgresql.conf', "aggjobs.worker_idle = 1s\n");
+};
+
 subtest 'more databases than processes when the server starts' => sub {
 	# Each is looked at once, one after the other, before the last has its turn.
 	$node->safe_psql('postgres', 'CREATE DATABASE last');

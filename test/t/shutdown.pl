@@ -99,7 +99,7 @@ subtest 'parallel plans' => sub {
 		$node->safe_psql($db, "SELECT aggjobs_create_job('$name', NULL, jsonb_build_array($steps), settings => '$parallel')");
 	};
 	$add->('begins', until_file($file), 'SELECT count(*) FROM big');
-	$add->('goes on', 'SELECT count(pg_sleep(3600)) FROM big');
+	$add->('goes on', "SELECT count($FOREVER_CALL) FROM big");
 
 	unlink $file;
 	my $begins = start_run('begins');
