@@ -22,6 +22,7 @@
 #include "catalog/pg_extension.h"
 #include "fmgr.h"
 #include "funcapi.h"
+#include "nodes/parsenodes.h"
 #include "optimizer/optimizer.h"
 #include "storage/proc.h"
 #include "tcop/pquery.h"
@@ -136,6 +137,20 @@ aj_flatten_groups(Query *query)
 #else
 #define aj_sets_expression(command) ((void) (command), false)
 #endif
+
+/* Where in its text a raw constant stands; 18 also knows it of lists of them. */
+static inline void
+aj_forget_place(Node *node)
+{
+	if (IsA(node, A_Const))
+		((A_Const *) node)->location = -1;
+#if PG_VERSION_NUM >= 180000
+	if (IsA(node, A_ArrayExpr))
+		((A_ArrayExpr *) node)->list_start = -1;
+	if (IsA(node, A_Expr))
+		((A_Expr *) node)->rexpr_list_start = -1;
+#endif
+}
 
 /* 18 has NOT NULL constraints that hold for new rows only. */
 #if PG_VERSION_NUM >= 180000

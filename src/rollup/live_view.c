@@ -320,6 +320,20 @@ aj_live_query(AjDefinition *definition)
 }
 
 /*
+ * The view is made of several texts.  A place in one of them would be looked up
+ * in another by who makes texts alike by their constants (pg_stat_statements),
+ * beyond its end even.
+ */
+static bool
+forget_places(Node *node, void *unused)
+{
+	if (node == NULL)
+		return false;
+	aj_forget_place(node);
+	return raw_expression_tree_walker(node, forget_places, unused);
+}
+
+/*
  * aj_live_view_replace
  *		Make the live view of a rollup, in the schema of its target, or change
  *		the one that is there.
@@ -338,6 +352,7 @@ aj_live_view_replace(AjRollup *rollup, AjDefinition *definition)
 									 dirty_branch(rollup, definition)),
 						   open_branch(rollup, definition));
 	view->replace = true;
+	(void) forget_places(view->query, NULL);
 	rollup->live = DefineView(view, definition->query, -1, -1).objectId;
 	rollup->live_name = quote_qualified_identifier(schema, name);
 	CommandCounterIncrement();
