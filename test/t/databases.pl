@@ -248,6 +248,8 @@ subtest 'a run that does not heed its cancel' => sub {
 					'ALTER DATABASE app RENAME TO renamed');
 			}),
 		'<', 3 * $PROMPT, 'holds up DDL for a bounded time');
+	# Its worker was ended, so its end is written down by the next scheduler.
+	wait_for_end($node, 'renamed', $run);
 	was_interrupted('renamed', $run, 'the database is being renamed');
 	$node->safe_psql('postgres', 'ALTER DATABASE renamed RENAME TO app');
 	wait_for_scheduler($node, 'app');
