@@ -375,6 +375,16 @@ absorb(Oid source)
 	return everything;
 }
 
+static void
+tell_what_is_waited_for(void *table)
+{
+	if (table == NULL)
+		return;
+	errcontext(
+		"taking in the changes of table %s, which waits for another refresh of a rollup over it",
+		(char *) table);
+}
+
 /*
  * aj_change_absorb
  *		Turn the change rows of a source into stale rows of its rollups; true
@@ -387,6 +397,7 @@ absorb(Oid source)
 bool
 aj_change_absorb(Oid source)
 {
+	ErrorContextCallback context;
 	int level;
 	bool everything;
 
@@ -400,7 +411,12 @@ aj_change_absorb(Oid source)
 		(void) set_config_option("lock_timeout", psprintf("%d", LOCK_LIMIT),
 								 PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE,
 								 true, 0, false);
+	context.callback = tell_what_is_waited_for;
+	context.arg = get_rel_name(source);
+	context.previous = error_context_stack;
+	error_context_stack = &context;
 	everything = absorb(source);
+	error_context_stack = context.previous;
 	AtEOXact_GUC(true, level);
 	return everything;
 }

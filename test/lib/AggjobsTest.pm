@@ -21,7 +21,7 @@ use Test::More;
 use Time::HiRes qw(time);
 
 our @EXPORT = qw(
-  $FOREVER $FOREVER_CALL $STUBBORN until_file kill_server
+  $FOREVER $FOREVER_CALL $STUBBORN until_file kill_server leave
   new_node start_node create_extension
   add_job trigger run_to_end wait_for_end wait_in_command wait_for
   run_field sqlstate_of seconds_for
@@ -140,6 +140,17 @@ sub kill_server
 		kill 'CONT', $child;
 		while (kill 0, $child) { croak "process $child stays" if time > $until; }
 	}
+	return;
+}
+
+# End a session that was not asked for long: its timer has run on.
+sub leave
+{
+	my ($session) = @_;
+
+	$session->set_query_timer_restart;
+	$session->query('SELECT 1');
+	$session->quit;
 	return;
 }
 

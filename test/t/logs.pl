@@ -141,6 +141,6 @@ subtest "the server's log keeps its own level" => sub {
 	unlike($log, qr/before the (error|end)$/m, 'nor is any other');
 };
 
-$gate->quit;
+leave($gate);
 $node->stop;
 done_testing();

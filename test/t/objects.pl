@@ -262,6 +262,37 @@ subtest 'lock timeout and deadlock with users' => sub {
 	clock_goes_on($since);
 };
 
+subtest 'a rollup over one that somebody else refreshes' => sub {
+	my $since = now();
+
+	sql(q{CREATE TABLE fact (at timestamptz NOT NULL, v int)},
+		q{INSERT INTO fact SELECT '2025-03-01 UTC'::timestamptz + g * interval '20 minutes', g FROM generate_series(1, 200) AS g},
+		q{SELECT aggjobs_create_rollup('hours', $$SELECT date_trunc('hour', at, 'UTC') AS bucket, sum(v) AS v FROM fact GROUP BY 1$$)},
+		q{SELECT aggjobs_create_rollup('days', $$SELECT date_trunc('day', bucket, 'UTC') AS bucket, sum(v) AS v FROM hours GROUP BY 1$$)},
+		q{CALL aggjobs_refresh('days')},
+		q{UPDATE fact SET v = v + 1});
+	add_job($node, 'postgres', 'impatient', undef, q{CALL aggjobs_refresh('days')}, settings => q{'{"lock_timeout": "200ms"}'},
+		retries => 0);
+	my $user = session();
+	$user->query_safe(q{BEGIN; CALL aggjobs_refresh('hours')});
+	my $run = trigger($node, 'postgres', 'impatient');
+	is_run($run, 'failed', qr/^55P03 /, 'after its limit');
+	like(run_field($node, 'postgres', $run, 'context'),
+		qr/^taking in the changes of table fact, which waits for another refresh of a rollup over it$/m, 'it says for what it waited');
+	add_job($node, 'postgres', 'patient', undef, q{CALL aggjobs_refresh('days')});
+	$run = trigger($node, 'postgres', 'patient');
+	wait_for($node, 'postgres', qq{
+		SELECT EXISTS (SELECT FROM aggjobs.workers WHERE run_id = $run AND cardinality(blocked_by) = 1)}, 'another waits');
+	$user->query_safe('COMMIT');
+	is_run($run, 'succeeded', undef, 'when the other is over');
+	is(sql(q{SELECT count(*) FROM (TABLE days EXCEPT SELECT date_trunc('day', at, 'UTC'), sum(v) FROM fact GROUP BY 1) AS d}),
+		0, 'it has computed from all of it');
+	$user->quit;
+	sql(q{SELECT aggjobs_drop_job('patient'), aggjobs_drop_job('impatient')},
+		q{SELECT aggjobs_drop_rollup('days')}, q{SELECT aggjobs_drop_rollup('hours')}, q{DROP TABLE fact});
+	clock_goes_on($since);
+};
+
 # A row that no function would write, in the place of a good one: what its run
 # says, if it has one.
 my %bad_rows = (
@@ -373,6 +404,6 @@ subtest 'rows of aggjobs.job that hold nonsense' => sub {
 	clock_goes_on($since = now());
 };
 
-$holder->quit;
+leave($holder);
 $node->stop;
 done_testing();

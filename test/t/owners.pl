@@ -321,6 +321,6 @@ subtest 'DROP OWNED' => sub {
 	clock_goes_on($since);
 };
 
-$holder->quit;
+leave($holder);
 $node->stop;
 done_testing();

@@ -198,6 +198,6 @@ subtest '@start' => sub {
 	pass('once for each start');
 };
 
-$gate->quit;
+leave($gate);
 $node->stop;
 done_testing();

@@ -154,6 +154,6 @@ subtest 'a launcher that was started again knows new databases' => sub {
 	pass('the new database has a scheduler');
 };
 
-$gate->quit;
+leave($gate);
 $node->stop;
 done_testing();
