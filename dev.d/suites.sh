@@ -151,11 +151,23 @@ suite_isolation() {
 # PostgreSQL::Test starts servers itself, so it runs as the server's user, out
 # of the copied sources, with the test build's programs first in PATH.
 suite_tap() {
-    local files
+    local files status=0
     cd "$(tree_of testing)"
     files=(test/t/*.pl)
     [ -e "${files[0]}" ] || { echo "no test/t/*.pl"; return 1; }
-    with_perl_servers test/lib/tap_run 2 "${files[@]}"
+    small_disk 64m || echo "no small disk can be mounted: full_disk.pl is left out"
+    with_perl_servers AGGJOBS_SMALL_DISK="$SMALL_DISK" test/lib/tap_run 2 "${files[@]}" || status=$?
+    [ -z "$SMALL_DISK" ] || as_root umount -l "$SMALL_DISK"
+    return $status
+}
+
+# A disk of memory in $SCRATCH/disk, for tests that fill it: SMALL_DISK.
+small_disk() {
+    SMALL_DISK=
+    mkdir -p "$SCRATCH/disk"
+    as_root mount -t tmpfs -o "size=$1,mode=700,uid=$(stat -c %u "$SCRATCH")" aggjobs "$SCRATCH/disk" 2>/dev/null ||
+        return 1
+    SMALL_DISK=$SCRATCH/disk
 }
 
 # A program of the test build's tree that starts servers with PostgreSQL::Test.

@@ -109,10 +109,10 @@ cmd_chaos() {
     setup "${PACKAGES_BUILD[@]}" "${PACKAGES_TEST[@]}"
     need_build testing || exit 1
     SCRATCH=$PLACE/chaos.$$
-    mkdir -p "$SCRATCH/log" "$SCRATCH/disk"
+    mkdir -p "$SCRATCH/log"
     give "$SCRATCH"
     export SCRATCH
-    if as_root mount -t tmpfs -o "size=8m,mode=700,uid=$(stat -c %u "$SCRATCH")" chaos "$SCRATCH/disk" 2>/dev/null; then
+    if small_disk 8m; then
         disk=$SCRATCH/disk/space
         as_root mkdir "$disk"
         give "$disk"
