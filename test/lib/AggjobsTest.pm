@@ -143,13 +143,14 @@ sub kill_server
 	return;
 }
 
-# End a session that was not asked for long: its timer has run on.
+# End a session that was not asked for long: its timer has run on.  It may have
+# lost its server.
 sub leave
 {
 	my ($session) = @_;
 
 	$session->set_query_timer_restart;
-	$session->query('SELECT 1');
+	eval { $session->query('SELECT 1') };
 	$session->quit;
 	return;
 }
