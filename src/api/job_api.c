@@ -243,11 +243,12 @@ Datum
 aggjobs_alter_job(PG_FUNCTION_ARGS)
 {
 	char *name = name_argument(fcinfo, 0);
-	AjJob *job = aj_job_find_to_change(name);
 	char *command = text_argument(fcinfo, COMMAND_ARGUMENT);
 	AjJobSpec spec;
+	AjJob *job;
 
 	aj_require_primary(fcinfo);
+	job = aj_job_find_to_change(name);
 	spec_arguments(fcinfo, 1, &spec);
 	spec.new_name = text_argument(fcinfo, NEW_NAME_ARGUMENT);
 	if (command != NULL && spec.steps != NULL)
@@ -270,9 +271,10 @@ aggjobs_alter_job(PG_FUNCTION_ARGS)
 Datum
 aggjobs_drop_job(PG_FUNCTION_ARGS)
 {
-	AjJob *job = aj_job_find_to_change(name_argument(fcinfo, 0));
+	AjJob *job;
 
 	aj_require_primary(fcinfo);
+	job = aj_job_find_to_change(name_argument(fcinfo, 0));
 	aj_job_delete(job->job_id);
 	aj_wake_job(job->job_id);
 	PG_RETURN_VOID();

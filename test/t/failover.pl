@@ -80,7 +80,11 @@ subtest 'a standby' => sub {
 		is((sqlstate_of($standby, $db, "SELECT $call"))[0], '25006', "refuses $call");
 	}
 	for my $call (q{SELECT aggjobs_retire('event', now())}, q{CALL aggjobs_run('long')}, q{CALL aggjobs_refresh('by_hour')},
-		q{SELECT aggjobs_sync_jobs('[]')}, q{SELECT aggjobs_repair('by_hour')}, q{SELECT aggjobs_resume('long')})
+		q{SELECT aggjobs_sync_jobs('[]')}, q{SELECT aggjobs_repair('by_hour')}, q{SELECT aggjobs_resume('long')},
+		q{SELECT aggjobs_drop_job('long')}, q{SELECT aggjobs_alter_job('long', description => 'x')}, q{SELECT aggjobs_drop_rollup('by_hour')},
+		q{SELECT aggjobs_alter_rollup('by_hour', 'SELECT 1')}, q{SELECT aggjobs_create_rollup('x', 'SELECT 1')}, q{SELECT aggjobs_set('x', 'y')},
+		q{SELECT aggjobs_mark_changed('event', NULL, NULL)}, q{SELECT aggjobs_drop_queue('x')}, q{SELECT aggjobs_trigger('long')},
+		"SELECT aggjobs_cancel($queued)", "SELECT aggjobs_retry($queued)", q{SELECT aggjobs_schedule('x', NULL, 'SELECT 1')})
 	{
 		my (undef, undef, $error) = $standby->psql($db, $call);
 		my ($name) = $call =~ /(aggjobs_\w+)/;
