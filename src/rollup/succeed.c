@@ -218,26 +218,42 @@ says_something_else(const AjRollup *old, const AjRollup *successor)
 	return false;
 }
 
+static void
+tell_ranges(AjRollup **above, int n, const AjRange *ranges, int nranges)
+{
+	for (int i = 0; i < n; i++)
+		for (int k = 0; k < nranges && above[i]->horizon != AJ_NO_TIME; k++)
+			aj_stale_add(above[i], aj_rollup_widen(above[i], ranges[k]));
+}
+
 /*
  * The new table may have what the old one never got, and then nothing in it
- * will tell the rollups above.
+ * will tell the rollups above: where the old one is stale, and where the new
+ * one is, which was computed from rows that the source's own table did not
+ * have yet (keep_uncertain in refresh.c).
  */
 static void
-tell_above(const AjRollup *old, AjRollup **above, int n, bool all)
+tell_above(const AjRollup *old, const AjRollup *successor, AjRollup **above,
+		   int n)
 {
 	int ndirty;
 	AjRange *dirty = aj_dirty_of(old, false, &ndirty);
 
+	tell_ranges(above, n, dirty, ndirty);
+	dirty = aj_dirty_of(successor, false, &ndirty);
+	tell_ranges(above, n, dirty, ndirty);
+}
+
+/* Nothing that the rollups above have computed holds. */
+static void
+tell_all_above(AjRollup **above, int n)
+{
 	for (int i = 0; i < n; i++)
 	{
 		AjRange everything = {DT_NOBEGIN, above[i]->horizon};
 
-		if (above[i]->horizon == AJ_NO_TIME)
-			continue;
-		if (all)
+		if (above[i]->horizon != AJ_NO_TIME)
 			aj_stale_add(above[i], everything);
-		for (int k = 0; k < ndirty && !all; k++)
-			aj_stale_add(above[i], aj_rollup_widen(above[i], dirty[k]));
 	}
 }
 
@@ -407,7 +423,6 @@ succeed(AjRollup *old, AjRollup *successor)
 	bool in_place = aj_alter_in_place(aj_alter_columns(old->live),
 									  aj_alter_columns(successor->live));
 	Oid other = successor->live;
-	bool all;
 
 	held.above = aj_rollup_parents(old->name, &held.nabove);
 	if (in_place)
@@ -418,8 +433,10 @@ succeed(AjRollup *old, AjRollup *successor)
 		aj_capture_absorb(old->source);
 	if (held.nabove > 0)
 		aj_capture_absorb(old->target);
-	all = old->lookback > 0 || says_something_else(old, successor);
-	tell_above(old, held.above, held.nabove, all);
+	if (old->lookback > 0 || says_something_else(old, successor))
+		tell_all_above(held.above, held.nabove);
+	else
+		tell_above(old, successor, held.above, held.nabove);
 	keep_horizon(old, successor);
 	change_places(old, successor, held.above, held.nabove);
 	if (in_place)
