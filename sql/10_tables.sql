@@ -259,7 +259,11 @@ CREATE TABLE aggjobs.source_part (
 COMMENT ON TABLE aggjobs.source_part IS
 	'partitions of a source as they were last seen, with the range of time that their bounds allow';
 
-CREATE TABLE aggjobs.change (
+/*
+ * Rows are appended when there is no snapshot any more, which a TOAST table would
+ * want; they are short, and without long columns there is none.
+ */
+CREATE TABLE aggjobs.change_columns (
 	source    regclass NOT NULL,
 	from_time timestamptz NOT NULL,
 	to_time   timestamptz NOT NULL,
@@ -269,6 +273,9 @@ CREATE TABLE aggjobs.change (
 	tid_xid   xid,
 	tids      tid[]
 );
+ALTER TABLE aggjobs.change_columns ALTER tids SET STORAGE PLAIN;
+CREATE TABLE aggjobs.change (LIKE aggjobs.change_columns INCLUDING STORAGE);
+DROP TABLE aggjobs.change_columns;
 CREATE INDEX change_source_idx ON aggjobs.change (source);
 COMMENT ON TABLE aggjobs.change IS
 	'ranges of time in which a source was written below its horizon, appended by the writing transaction itself';

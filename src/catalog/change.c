@@ -144,8 +144,8 @@ fill_row(const AjChange *change, Datum *values, bool *isnull)
  * aj_change_append
  *		Note that this transaction has written a range of a source.
  *
- * Needs no snapshot and asks for no rights; to be called only where
- * aj_change_can_append().
+ * Needs no snapshot, as the table has no TOAST table, and asks for no rights; to
+ * be called only where aj_change_can_append().
  */
 void
 aj_change_append(const AjChange *change)

@@ -153,7 +153,7 @@ static int64
 number_of(AjEpoch epoch, TimestampTz instant)
 {
 	int64 unit = epochs[epoch].microseconds;
-	int64 number;
+	int64 number = 0;
 	bool beyond = TIMESTAMP_NOT_FINITE(instant);
 
 	if (!beyond && epoch == AJ_EPOCH_NANOSECOND)

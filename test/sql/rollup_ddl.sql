@@ -105,3 +105,6 @@ SELECT sum(v), (SELECT sum(v) FROM raw) AS raw FROM ddl_times_live;
 SELECT aggjobs_drop_rollup('ddl_times');
 DROP ROLE ddl_owner;
 DROP SCHEMA ddl CASCADE;
+
+-- Writers append to this table without a snapshot, which a TOAST table would want.
+SELECT reltoastrelid FROM pg_class WHERE oid = 'aggjobs.change'::regclass;
