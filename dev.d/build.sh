@@ -1,6 +1,6 @@
 # Builds and private installations.
 #
-# Each variant (release, testing, asan, clang) is built in its own copy of the
+# Each variant (release, testing, clang, valgrind) is built in its own copy of the
 # sources, so that objects of one never meet another and the checkout stays
 # clean, and is installed into its own copy of the server's programs.  The
 # programs find their libraries and extension files relative to themselves, so
@@ -92,11 +92,8 @@ locked() {
 
 need_build() {
     local name=$1 args=()
-    case $name in
-        release) ;;
-        testing) args=(TESTING=1) ;;
-        asan) args=(COPT="-fsanitize=$SANITIZE -O1") ;;
-    esac
+    [ "$name" != testing ] || args+=(TESTING=1)
+    [ -z "${EXTRA_COPT:-}" ] || args+=(COPT="$EXTRA_COPT")
     try "build-$name" "build and install ($name)" locked install_variant "$name" "${args[@]}"
 }
 

@@ -101,6 +101,17 @@ need_place() {
     cd "$PLACE"
 }
 
+# From here on everything is built and run in a place below .dev, slowly.
+use_other_place() {
+    DEV=$DEV/$1
+    AGGJOBS_DEV=$DEV
+    LOGS=$DEV/log
+    PLACE=
+    AGGJOBS_SUITE_LIMIT=${AGGJOBS_SUITE_LIMIT:-7200}
+    export AGGJOBS_SUITE_LIMIT
+    mkdir -p "$LOGS"
+}
+
 # Make a file or directory the server's own.
 give() {
     [ "$(id -u)" -ne 0 ] || chown -R "$SERVER_USER:$SERVER_USER" "$@"

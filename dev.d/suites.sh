@@ -61,7 +61,7 @@ run_suite() {
 # has set up; here only the name is turned into a command.
 suite() {
     case $1 in
-        fences | build | regress | isolation | tap | docs | lint | asan) "suite_$1" ;;
+        fences | build | regress | isolation | tap | docs | lint | valgrind) "suite_$1" ;;
         demo-check) suite_demo_check ;;
         matrix-*) suite_matrix "${1#matrix-}" ;;
         history) suite_history ;;
@@ -115,7 +115,8 @@ count_regress() {
 run_regress() {
     local tree=$1 out=$2 status=0
     shift 2
-    make -s -C "$tree" PG_CONFIG="$PG_CONFIG" installcheck "$@" >"$out.report" 2>&1 || status=$?
+    make -s -C "$tree" PG_CONFIG="$PG_CONFIG" installcheck ${EXTRA_COPT:+COPT="$EXTRA_COPT"} "$@" \
+        >"$out.report" 2>&1 || status=$?
     cat "$out.report"
     [ ! -s "$out/regression.diffs" ] || head -n 300 "$out/regression.diffs"
     count_regress "$out.report" || return 1
@@ -178,13 +179,13 @@ with_perl_servers() {
     unset PGHOST PGPORT PGUSER PGDATABASE
     as_server env PATH="$(bin_of testing):$PATH" AGGJOBS_RELEASE_BIN="$(bin_of release)" \
         PERL5LIB="$perl/perl:$tree/test/lib" PG_REGRESS="$perl/regress/pg_regress" \
-        TESTDIR="$SCRATCH" TESTDATADIR="$SCRATCH" TESTLOGDIR="$SCRATCH/log" TMPDIR=/tmp "$@"
+        ${PRELOAD:+LD_PRELOAD="$PRELOAD"} TESTDIR="$SCRATCH" TESTDATADIR="$SCRATCH" TESTLOGDIR="$SCRATCH/log" TMPDIR=/tmp "$@"
 }
 
 # Histories need the settings of the test build; the server is their own.
 suite_history() {
     cd "$(tree_of testing)"
-    PG_BINDIR=$(bin_of testing) TMPDIR=$SCRATCH test/history/run
+    PG_BINDIR=$(bin_of testing) TMPDIR=$SCRATCH ${PRELOAD:+env LD_PRELOAD="$PRELOAD"} test/history/run
 }
 
 suite_docs() {
