@@ -97,6 +97,12 @@ AS 'MODULE_PATHNAME', 'aggjobs_scheduler_state';
 COMMENT ON FUNCTION aggjobs.scheduler_state() IS
 	'the scheduler of this database: running, starting, or not preloaded';
 
+CREATE FUNCTION aggjobs.version(OUT library text, OUT script text, OUT state text)
+LANGUAGE c STABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'aggjobs_version';
+COMMENT ON FUNCTION aggjobs.version() IS
+	'versions of the library that the server has loaded and of the extension in this database, and how they stand: same, script older, or script newer';
+
 CREATE FUNCTION aggjobs.worker_slots(
 	OUT slot integer, OUT pid integer, OUT owner oid, OUT state text, OUT run_id bigint,
 	OUT started_at timestamptz, OUT deadline timestamptz, OUT runs_done integer)

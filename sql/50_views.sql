@@ -353,6 +353,15 @@ SELECT 'scheduler'::text AS check_name,
        END AS detail
 FROM (SELECT aggjobs.scheduler_state() AS state) s
 UNION ALL
+SELECT 'version',
+       CASE v.state WHEN 'same' THEN 'ok' WHEN 'script older' THEN 'degraded' ELSE 'failing' END,
+       CASE v.state
+            WHEN 'same' THEN pg_catalog.format('version %s', v.script)
+            WHEN 'script older' THEN pg_catalog.format('the library has version %s, the extension here %s: run ALTER EXTENSION pg_aggjobs UPDATE', v.library, v.script)
+            ELSE pg_catalog.format('the extension here has version %s, the library that the server has loaded %s, and jobs wait: restart the server', v.script, v.library)
+       END
+FROM aggjobs.version() v
+UNION ALL
 SELECT 'enabled',
        CASE WHEN pg_catalog.current_setting('aggjobs.enabled', true) = 'off' THEN 'degraded' ELSE 'ok' END,
        CASE WHEN pg_catalog.current_setting('aggjobs.enabled', true) = 'off'

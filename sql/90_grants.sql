@@ -13,7 +13,7 @@ BEGIN
 	                 JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid
 	                 JOIN pg_extension e ON d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid
 	            WHERE e.extname = 'pg_aggjobs' AND d.deptype = 'e'
-	              AND (p.proname IN ('worker_slots', 'scheduler_state')
+	              AND (p.proname IN ('worker_slots', 'scheduler_state', 'version')
 	                   OR p.proname LIKE 'aggjobs\_%'
 	                      AND p.proname NOT IN ('aggjobs_grant', 'aggjobs_revoke', 'aggjobs_set', 'aggjobs_set_queue', 'aggjobs_drop_queue',
 	                                             'aggjobs_drop_pipeline'))
@@ -70,7 +70,7 @@ BEGIN
 	FOR routine IN SELECT p.oid
 	               FROM pg_catalog.pg_proc p
 	               WHERE p.pronamespace = 'aggjobs'::regnamespace
-	                     AND p.proname IN ('installed', 'scheduler_state', 'worker_slots', 'on_ddl', 'on_detach', 'on_rewrite', 'on_rename',
+	                     AND p.proname IN ('installed', 'scheduler_state', 'version', 'worker_slots', 'on_ddl', 'on_detach', 'on_rewrite', 'on_rename',
 	                                       'on_job_restored', 'on_jobs_restored', 'on_state_restored', 'index_handler')
 	                  OR p.pronamespace = (SELECT e.extnamespace FROM pg_catalog.pg_extension e
 	                                          WHERE e.extname = 'pg_aggjobs')
@@ -84,7 +84,7 @@ $do$;
 GRANT USAGE ON SCHEMA aggjobs TO pg_monitor;
 GRANT SELECT ON aggjobs.jobs, aggjobs.runs, aggjobs.run_logs, aggjobs.workers, aggjobs.queues, aggjobs.job_stats,
 	aggjobs.settings, aggjobs.rollups, aggjobs.health TO pg_monitor;
-GRANT EXECUTE ON FUNCTION aggjobs.scheduler_state(), aggjobs.worker_slots() TO pg_monitor;
+GRANT EXECUTE ON FUNCTION aggjobs.scheduler_state(), aggjobs.version(), aggjobs.worker_slots() TO pg_monitor;
 GRANT EXECUTE ON FUNCTION @extschema@.aggjobs_status(text), @extschema@.aggjobs_history(text, integer),
 	@extschema@.aggjobs_logs(bigint, integer, timestamptz),
 	@extschema@.aggjobs_preview_schedule(text, text, integer, timestamptz),

@@ -17,6 +17,8 @@
 #include "base/spi.h"
 #include "catalog/pg_authid_d.h"
 #include "catalog/pg_database.h"
+#include "catalog/version.h"
+#include "funcapi.h"
 #include "miscadmin.h"
 #include "shmem/databases.h"
 #include "shmem/slots.h"
@@ -26,6 +28,7 @@
 
 PG_FUNCTION_INFO_V1(aggjobs_installed);
 PG_FUNCTION_INFO_V1(aggjobs_scheduler_state);
+PG_FUNCTION_INFO_V1(aggjobs_version);
 PG_FUNCTION_INFO_V1(aggjobs_worker_slots);
 
 /* A template must have no process of ours, or nobody could copy it. */
@@ -76,6 +79,30 @@ aggjobs_scheduler_state(PG_FUNCTION_ARGS)
 		state =
 			aj_databases_has_scheduler(MyDatabaseId) ? "running" : "starting";
 	PG_RETURN_TEXT_P(cstring_to_text(state));
+}
+
+/*
+ * aggjobs.version() -> (library, script, state)
+ *		The versions of the loaded library and of the extension's script, and
+ *		how they stand: same, script older or script newer.
+ */
+Datum
+aggjobs_version(PG_FUNCTION_ARGS)
+{
+	TupleDesc desc;
+	Datum values[3];
+	bool nulls[3] = {0};
+	char *script;
+	AjVersionState state = aj_version_state(&script);
+
+	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+	values[0] = CStringGetTextDatum(AGGJOBS_VERSION);
+	values[1] = CStringGetTextDatum(script == NULL ? "" : script);
+	nulls[1] = script == NULL;
+	values[2] = CStringGetTextDatum(aj_version_state_names[state]);
+	PG_RETURN_DATUM(HeapTupleGetDatum(
+		heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
 }
 
 static const char *

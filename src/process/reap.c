@@ -139,7 +139,7 @@ describe_end(const AjSlotView *slot, AjRunEnd *end)
 			 slot->stop == AJ_STOP_SHUTDOWN)
 	{
 		end->status = "cancelled";
-		end->is_interrupted = slot->stop == AJ_STOP_SHUTDOWN;
+		end->is_interrupted = slot->stop != AJ_STOP_CANCEL;
 	}
 	else if (slot->fatal_sqlstate == ERRCODE_ADMIN_SHUTDOWN)
 	{

@@ -37,6 +37,7 @@
 #include "base/testing.h"
 #include "base/tx.h"
 #include "catalog/run.h"
+#include "catalog/version.h"
 #include "commands/extension.h"
 #include "miscadmin.h"
 #include "process/dispatch.h"
@@ -128,12 +129,39 @@ end_orphans(void)
 }
 
 /*
+ * The script knows more than we do: leave what it has made alone.  The error is
+ * raised again at each pass, until the server is restarted.
+ */
+static void
+check_version(void)
+{
+	char *script;
+	AjVersionState state;
+
+	aj_tx_begin("compare versions");
+	MemoryContextSwitchTo(pass_context);
+	state = aj_version_state(&script);
+	aj_tx_commit();
+	MemoryContextSwitchTo(pass_context);
+	if (state == AJ_VERSION_SCRIPT_NEWER)
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg(
+				 "extension pg_aggjobs has version %s in this database, but the library that the server has loaded has version %s",
+				 script, AGGJOBS_VERSION),
+			 errdetail("Jobs of this database wait."),
+			 errhint("Restart the server.")));
+}
+
+/*
  * Read everything again, and put right what a crash left.  Slots know more
  * about the end of their runs than the table, so they come first.
  */
 static void
 load_everything(void)
 {
+	check_version();
 	(void) aj_reap_ends(slots, aj_slots_look(MyDatabaseId, slots));
 	end_orphans();
 	(void) aj_tx_try("cancel copied runs", cancel_copied, NULL);

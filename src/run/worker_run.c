@@ -280,7 +280,7 @@ classify(WorkerRun *w, const ErrorData *error, AjRunEnd *end)
 			 stop == AJ_STOP_SHUTDOWN)
 	{
 		end->status = "cancelled";
-		end->is_interrupted = stop == AJ_STOP_SHUTDOWN;
+		end->is_interrupted = stop != AJ_STOP_CANCEL;
 		end->note = pstrdup(reason);
 	}
 	else if (shutting_down && is_loss_of_parallel_workers(error))
