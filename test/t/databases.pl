@@ -55,7 +55,8 @@ sub add_jobs
 {
 	my ($database) = @_;
 
-	add_job($node, $database, 'long', undef, $FOREVER);
+	# What makes way is tried again (upgrade.pl); here each run is begun by hand.
+	add_job($node, $database, 'long', undef, $FOREVER, retries => 0);
 	add_job($node, $database, 'short', undef, 'SELECT 1');
 	return;
 }
