@@ -19,6 +19,61 @@ CREATE TABLE aggjobs.setting (
 COMMENT ON TABLE aggjobs.setting IS
 	'values for ${NAME} in schedules, and retention.TABLE periods; a value that was set goes before a built-in one';
 
+-- --------------------------------------------------------------- backfills
+
+CREATE TABLE aggjobs.backfill (
+	backfill_id   bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+	backfill_name text NOT NULL,
+	from_time     timestamptz NOT NULL,
+	to_time       timestamptz NOT NULL,
+	workers       integer NOT NULL CHECK (workers BETWEEN 1 AND 64),
+	newest_first  boolean NOT NULL,
+	state         text NOT NULL DEFAULT 'running'
+	              CHECK (state IN ('running', 'paused', 'succeeded', 'failed', 'cancelled')),
+	created_by    name NOT NULL DEFAULT session_user,
+	created_at    timestamptz NOT NULL,
+	started_at    timestamptz,
+	ended_at      timestamptz
+) WITH (fillfactor = 50);
+COMMENT ON TABLE aggjobs.backfill IS 'long refreshes that are cut into chunks; its workers are jobs that name it';
+COMMENT ON COLUMN aggjobs.backfill.backfill_name IS 'the job or rollup that was asked for';
+COMMENT ON COLUMN aggjobs.backfill.from_time IS 'first instant that was asked for; -infinity: all';
+COMMENT ON COLUMN aggjobs.backfill.started_at IS 'when the first chunk was taken';
+
+/* One range of one rollup, or one step, each done in a transaction of its own. */
+CREATE TABLE aggjobs.chunk (
+	backfill_id  bigint NOT NULL REFERENCES aggjobs.backfill ON DELETE CASCADE,
+	chunk_no     integer NOT NULL,
+	stage        integer NOT NULL,
+	kind         text NOT NULL CHECK (kind IN ('prepare', 'range', 'step')),
+	rollup_name  text,
+	from_time    timestamptz NOT NULL,
+	to_time      timestamptz NOT NULL,
+	step         jsonb,
+	state        text NOT NULL DEFAULT 'waiting' CHECK (state IN ('waiting', 'running', 'done', 'failed')),
+	worker       integer,
+	run_id       bigint,
+	attempts     integer NOT NULL DEFAULT 0,
+	ready_at     timestamptz,
+	started_at   timestamptz,
+	ended_at     timestamptz,
+	rows_read    bigint,
+	rows_deleted bigint,
+	rows_written bigint,
+	wal_bytes    bigint,
+	cpu_seconds  double precision,
+	error        text,
+	sqlstate     text,
+	PRIMARY KEY (backfill_id, chunk_no)
+) WITH (fillfactor = 50);
+COMMENT ON TABLE aggjobs.chunk IS 'the pieces of backfills, with what was done and by whom';
+COMMENT ON COLUMN aggjobs.chunk.stage IS
+	'a chunk waits until all of a lower stage that overlap its range are over';
+COMMENT ON COLUMN aggjobs.chunk.kind IS
+	'prepare: take in changes and move the horizon of a rollup; range: compute; step: run a step of the job';
+COMMENT ON COLUMN aggjobs.chunk.attempts IS 'how often it was taken';
+COMMENT ON COLUMN aggjobs.chunk.ready_at IS 'not to be taken before; NULL: at once';
+
 -- -------------------------------------------------------------------- jobs
 
 CREATE TABLE aggjobs.job (
@@ -48,6 +103,7 @@ CREATE TABLE aggjobs.job (
 	priority       integer NOT NULL DEFAULT 0 CHECK (priority BETWEEN -100 AND 100),
 	nice           integer NOT NULL DEFAULT 0 CHECK (nice BETWEEN 0 AND 19),
 	database_oid   oid NOT NULL,
+	backfill_id    bigint REFERENCES aggjobs.backfill ON DELETE CASCADE,
 	builtin        boolean NOT NULL DEFAULT false,
 	created_by     name NOT NULL DEFAULT session_user,
 	created_at     timestamptz NOT NULL DEFAULT now(),
@@ -63,6 +119,9 @@ COMMENT ON COLUMN aggjobs.job.database_oid IS
 COMMENT ON COLUMN aggjobs.job.memory_limit IS 'bytes of private memory that a run may use';
 COMMENT ON COLUMN aggjobs.job.retries IS
 	'further attempts after a failure; NULL: three after errors that pass by themselves, none after others';
+
+CREATE INDEX job_backfill_idx ON aggjobs.job (backfill_id) WHERE backfill_id IS NOT NULL;
+COMMENT ON COLUMN aggjobs.job.backfill_id IS 'the backfill one of whose workers the job is; NULL for all other jobs';
 
 CREATE TABLE aggjobs.queue (
 	queue_id    integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,

@@ -105,7 +105,8 @@ COMMENT ON FUNCTION aggjobs.version() IS
 
 CREATE FUNCTION aggjobs.worker_slots(
 	OUT slot integer, OUT pid integer, OUT owner oid, OUT state text, OUT run_id bigint,
-	OUT started_at timestamptz, OUT deadline timestamptz, OUT runs_done integer)
+	OUT started_at timestamptz, OUT deadline timestamptz, OUT runs_done integer,
+	OUT chunk_no integer, OUT phase text, OUT rows_read bigint, OUT blocks_read bigint, OUT seen_at timestamptz)
 RETURNS SETOF record
 LANGUAGE c VOLATILE PARALLEL RESTRICTED ROWS 8
 AS 'MODULE_PATHNAME', 'aggjobs_worker_slots';

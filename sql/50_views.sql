@@ -61,7 +61,8 @@ FROM aggjobs.job j
      LEFT JOIN LATERAL (SELECT r.status FROM aggjobs.run r
                         WHERE r.job_id = j.job_id AND r.status IN ('queued', 'running')
                         ORDER BY r.status DESC LIMIT 1) r ON true
-WHERE pg_catalog.pg_has_role(j.owner::oid, 'USAGE') OR pg_catalog.pg_has_role('pg_monitor', 'USAGE');
+WHERE j.backfill_id IS NULL
+  AND (pg_catalog.pg_has_role(j.owner::oid, 'USAGE') OR pg_catalog.pg_has_role('pg_monitor', 'USAGE'));
 COMMENT ON VIEW aggjobs.jobs IS 'jobs: definition, state, last and next run';
 COMMENT ON COLUMN aggjobs.jobs.job_name IS 'name, unique in the database';
 COMMENT ON COLUMN aggjobs.jobs.schedule IS 'when it runs, as written; NULL: only by hand';
@@ -335,6 +336,172 @@ COMMENT ON COLUMN aggjobs.rollups.time_zone IS 'zone of its days, weeks and mont
 COMMENT ON COLUMN aggjobs.rollups.replaces IS 'rollup whose place this one takes once it is computed; see aggjobs_alter_rollup()';
 COMMENT ON COLUMN aggjobs.rollups.complete_from IS
 	'from here up to the horizon everything is in the table, nothing stale; -infinity: everything there is; NULL: nothing computed yet';
+
+-- --------------------------------------------------------------- backfills
+
+CREATE VIEW aggjobs.chunks WITH (security_barrier) AS
+SELECT c.backfill_id, c.chunk_no, c.state, c.kind, c.rollup_name,
+       c.from_time AS "from", c.to_time AS "to", c.worker, c.attempts,
+       c.started_at, c.ended_at, c.ended_at - c.started_at AS duration,
+       c.rows_read, c.rows_deleted, c.rows_written, c.wal_bytes, c.cpu_seconds,
+       CASE WHEN o.mine THEN c.error END AS error,
+       c.sqlstate, c.ready_at, c.stage, c.run_id,
+       CASE WHEN o.mine THEN c.step END AS step
+FROM aggjobs.chunk c
+     CROSS JOIN LATERAL (SELECT pg_catalog.pg_has_role(j.owner::oid, 'USAGE') AS mine FROM aggjobs.job j
+                         WHERE j.backfill_id = c.backfill_id LIMIT 1) o
+WHERE o.mine OR pg_catalog.pg_has_role('pg_monitor', 'USAGE');
+COMMENT ON VIEW aggjobs.chunks IS 'chunks of backfills: their ranges, who has computed them, and what was done';
+COMMENT ON COLUMN aggjobs.chunks.backfill_id IS 'backfill';
+COMMENT ON COLUMN aggjobs.chunks.chunk_no IS 'number in it, from 1';
+COMMENT ON COLUMN aggjobs.chunks.state IS 'waiting, running, done or failed';
+COMMENT ON COLUMN aggjobs.chunks.kind IS 'prepare (a rollup, before its ranges), range, or step (of a job)';
+COMMENT ON COLUMN aggjobs.chunks.rollup_name IS 'rollup; NULL for a step';
+COMMENT ON COLUMN aggjobs.chunks."from" IS 'first instant';
+COMMENT ON COLUMN aggjobs.chunks."to" IS 'first instant after it';
+COMMENT ON COLUMN aggjobs.chunks.worker IS 'worker that took it last';
+COMMENT ON COLUMN aggjobs.chunks.attempts IS 'how often it was taken';
+COMMENT ON COLUMN aggjobs.chunks.started_at IS 'when it was taken last';
+COMMENT ON COLUMN aggjobs.chunks.ended_at IS 'when it was done or given up';
+COMMENT ON COLUMN aggjobs.chunks.duration IS 'time between';
+COMMENT ON COLUMN aggjobs.chunks.rows_read IS 'rows of the source that were read';
+COMMENT ON COLUMN aggjobs.chunks.rows_deleted IS 'rows deleted from the rollup';
+COMMENT ON COLUMN aggjobs.chunks.rows_written IS 'rows inserted into the rollup and updated';
+COMMENT ON COLUMN aggjobs.chunks.wal_bytes IS 'bytes of write-ahead log';
+COMMENT ON COLUMN aggjobs.chunks.cpu_seconds IS 'CPU time';
+COMMENT ON COLUMN aggjobs.chunks.error IS 'what went wrong last; NULL for backfills of others';
+COMMENT ON COLUMN aggjobs.chunks.sqlstate IS 'its SQLSTATE';
+COMMENT ON COLUMN aggjobs.chunks.ready_at IS 'a chunk that failed is not taken before';
+COMMENT ON COLUMN aggjobs.chunks.stage IS 'it waits for all chunks of lower stages that overlap its range';
+COMMENT ON COLUMN aggjobs.chunks.run_id IS 'run of the worker that took it last';
+COMMENT ON COLUMN aggjobs.chunks.step IS 'the step, if it is one';
+
+/*
+ * How long the rest takes is told from the chunks of each rollup that are done:
+ * those of one rollup are alike, those of two are not.
+ */
+CREATE VIEW aggjobs.backfills WITH (security_barrier) AS
+SELECT b.backfill_id,
+       b.backfill_name AS name,
+       b.state,
+       round(100.0 * c.done / nullif(c.chunks, 0), 1) AS percent,
+       c.chunks, c.done, c.running, c.failed,
+       c.rows_read + coalesce(w.rows_read, 0) AS rows_read,
+       c.rows_written,
+       round((c.rows_read + coalesce(w.rows_read, 0))
+             / nullif(extract(epoch FROM coalesce(b.ended_at, pg_catalog.clock_timestamp()) - b.started_at), 0)) AS rate,
+       CASE WHEN b.state = 'running' AND e.left_seconds IS NOT NULL
+            THEN pg_catalog.make_interval(secs => round((e.left_seconds / greatest(c.running, 1))::numeric, 1)::double precision) END AS eta,
+       CASE WHEN b.state = 'running' AND e.left_seconds IS NOT NULL
+            THEN pg_catalog.format('%s chunks are left, at the pace of the %s of their rollups that are done, by %s workers',
+                                   c.chunks - c.done - c.failed, e.known, greatest(c.running, 1)) END AS eta_basis,
+       b.workers,
+       b.from_time AS "from", b.to_time AS "to",
+       b.started_at, b.ended_at,
+       coalesce(b.ended_at, pg_catalog.clock_timestamp()) - b.started_at AS duration,
+       c.wal_bytes, c.cpu_seconds,
+       CASE WHEN b.newest_first THEN 'newest first' ELSE 'oldest first' END AS "order",
+       j.owner, b.created_by, b.created_at
+FROM aggjobs.backfill b
+     CROSS JOIN LATERAL (SELECT count(*) AS chunks,
+                                count(*) FILTER (WHERE k.state = 'done') AS done,
+                                count(*) FILTER (WHERE k.state = 'running') AS running,
+                                count(*) FILTER (WHERE k.state = 'failed') AS failed,
+                                coalesce(sum(k.rows_read), 0) AS rows_read,
+                                coalesce(sum(k.rows_written), 0) AS rows_written,
+                                sum(k.wal_bytes) AS wal_bytes,
+                                sum(k.cpu_seconds) AS cpu_seconds
+                         FROM aggjobs.chunk k WHERE k.backfill_id = b.backfill_id) c
+     LEFT JOIN LATERAL (SELECT sum(a.seconds * a.open) AS left_seconds, sum(a.known) AS known
+                        FROM (SELECT avg(extract(epoch FROM k.ended_at - k.started_at)) FILTER (WHERE k.state = 'done') AS seconds,
+                                     count(*) FILTER (WHERE k.state IN ('waiting', 'running')) AS open,
+                                     count(*) FILTER (WHERE k.state = 'done') AS known
+                              FROM aggjobs.chunk k WHERE k.backfill_id = b.backfill_id
+                              GROUP BY k.rollup_name, k.kind) a) e ON true
+     LEFT JOIN LATERAL (SELECT sum(s.rows_read) AS rows_read
+                        FROM aggjobs.worker_slots() s JOIN aggjobs.chunk k USING (run_id)
+                        WHERE k.backfill_id = b.backfill_id AND k.state = 'running' AND k.chunk_no = s.chunk_no) w ON true
+     LEFT JOIN LATERAL (SELECT g.owner FROM aggjobs.job g WHERE g.backfill_id = b.backfill_id LIMIT 1) j ON true
+WHERE pg_catalog.pg_has_role(j.owner::oid, 'USAGE') OR pg_catalog.pg_has_role('pg_monitor', 'USAGE');
+COMMENT ON VIEW aggjobs.backfills IS 'backfills: how far each is, and how fast';
+COMMENT ON COLUMN aggjobs.backfills.backfill_id IS 'number';
+COMMENT ON COLUMN aggjobs.backfills.name IS 'job or rollup that was asked for';
+COMMENT ON COLUMN aggjobs.backfills.state IS 'running, paused, succeeded, failed (some chunks were given up) or cancelled';
+COMMENT ON COLUMN aggjobs.backfills.percent IS 'chunks that are done, of all';
+COMMENT ON COLUMN aggjobs.backfills.chunks IS 'how many there are';
+COMMENT ON COLUMN aggjobs.backfills.done IS 'how many are done';
+COMMENT ON COLUMN aggjobs.backfills.running IS 'how many are at work';
+COMMENT ON COLUMN aggjobs.backfills.failed IS 'how many were given up';
+COMMENT ON COLUMN aggjobs.backfills.rows_read IS 'rows of sources that were read, those of chunks at work included';
+COMMENT ON COLUMN aggjobs.backfills.rows_written IS 'rows of rollups that were written by chunks that are done';
+COMMENT ON COLUMN aggjobs.backfills.rate IS 'rows read per second since the start';
+COMMENT ON COLUMN aggjobs.backfills.eta IS 'about how long it still takes; NULL while nothing is known of a rollup';
+COMMENT ON COLUMN aggjobs.backfills.eta_basis IS 'how that was found';
+COMMENT ON COLUMN aggjobs.backfills.workers IS 'how many are wanted';
+COMMENT ON COLUMN aggjobs.backfills."from" IS 'first instant that was asked for';
+COMMENT ON COLUMN aggjobs.backfills."to" IS 'first instant after what was asked for';
+COMMENT ON COLUMN aggjobs.backfills.started_at IS 'when the first chunk was taken';
+COMMENT ON COLUMN aggjobs.backfills.ended_at IS 'when the last was over';
+COMMENT ON COLUMN aggjobs.backfills.duration IS 'time between, or until now';
+COMMENT ON COLUMN aggjobs.backfills.wal_bytes IS 'bytes of write-ahead log';
+COMMENT ON COLUMN aggjobs.backfills.cpu_seconds IS 'CPU time of the workers';
+COMMENT ON COLUMN aggjobs.backfills."order" IS 'which chunks are taken first';
+COMMENT ON COLUMN aggjobs.backfills.owner IS 'role as which it is done';
+COMMENT ON COLUMN aggjobs.backfills.created_by IS 'session user who asked for it';
+COMMENT ON COLUMN aggjobs.backfills.created_at IS 'when';
+
+CREATE VIEW aggjobs.backfill_workers WITH (security_barrier) AS
+SELECT j.backfill_id,
+       (j.steps -> 0 ->> 'worker')::integer AS worker,
+       CASE WHEN r.status IS NULL THEN 'ended'
+            WHEN r.status = 'queued' THEN 'queued'
+            WHEN c.chunk_no IS NULL THEN 'waiting'
+            ELSE 'at work' END AS state,
+       w.pid,
+       d.done, d.failed, d.rows_read + coalesce(w.rows_read, 0) AS rows_read, d.rows_written,
+       c.chunk_no, c.rollup_name, c.from_time AS "from", c.to_time AS "to",
+       w.phase,
+       c.started_at AS chunk_started_at,
+       w.rows_read AS chunk_rows_read,
+       w.blocks_read AS chunk_blocks_read,
+       coalesce(w.seen_at, d.seen_at) AS seen_at,
+       r.run_id
+FROM aggjobs.job j
+     LEFT JOIN LATERAL (SELECT o.run_id, o.status FROM aggjobs.run o
+                        WHERE o.job_id = j.job_id AND o.status IN ('queued', 'running')
+                        ORDER BY o.status DESC LIMIT 1) r ON true
+     LEFT JOIN aggjobs.worker_slots() w ON w.run_id = r.run_id
+     LEFT JOIN aggjobs.chunk c ON c.backfill_id = j.backfill_id AND c.run_id = r.run_id AND c.state = 'running'
+     CROSS JOIN LATERAL (SELECT count(*) FILTER (WHERE k.state = 'done') AS done,
+                                count(*) FILTER (WHERE k.state = 'failed') AS failed,
+                                coalesce(sum(k.rows_read), 0) AS rows_read,
+                                coalesce(sum(k.rows_written), 0) AS rows_written,
+                                greatest(max(k.started_at), max(k.ended_at)) AS seen_at
+                         FROM aggjobs.chunk k
+                         WHERE k.backfill_id = j.backfill_id
+                           AND k.worker = (j.steps -> 0 ->> 'worker')::integer) d
+WHERE j.backfill_id IS NOT NULL
+  AND (pg_catalog.pg_has_role(j.owner::oid, 'USAGE') OR pg_catalog.pg_has_role('pg_monitor', 'USAGE'));
+COMMENT ON VIEW aggjobs.backfill_workers IS 'workers of backfills: what each has done and what it does now';
+COMMENT ON COLUMN aggjobs.backfill_workers.backfill_id IS 'backfill';
+COMMENT ON COLUMN aggjobs.backfill_workers.worker IS 'number in it, from 1';
+COMMENT ON COLUMN aggjobs.backfill_workers.state IS
+	'queued, at work, waiting (for chunks that others have), or ended';
+COMMENT ON COLUMN aggjobs.backfill_workers.pid IS 'process id';
+COMMENT ON COLUMN aggjobs.backfill_workers.done IS 'chunks that it has done';
+COMMENT ON COLUMN aggjobs.backfill_workers.failed IS 'chunks that it was the last to try, and that were given up';
+COMMENT ON COLUMN aggjobs.backfill_workers.rows_read IS 'rows of sources that it has read, those of its chunk included';
+COMMENT ON COLUMN aggjobs.backfill_workers.rows_written IS 'rows of rollups that it has written in chunks that are done';
+COMMENT ON COLUMN aggjobs.backfill_workers.chunk_no IS 'chunk that it is at';
+COMMENT ON COLUMN aggjobs.backfill_workers.rollup_name IS 'rollup of that chunk';
+COMMENT ON COLUMN aggjobs.backfill_workers."from" IS 'first instant of that chunk';
+COMMENT ON COLUMN aggjobs.backfill_workers."to" IS 'first instant after it';
+COMMENT ON COLUMN aggjobs.backfill_workers.phase IS 'starting, computing or writing';
+COMMENT ON COLUMN aggjobs.backfill_workers.chunk_started_at IS 'when it took that chunk';
+COMMENT ON COLUMN aggjobs.backfill_workers.chunk_rows_read IS 'rows of the source read in that chunk, as of the last bucket';
+COMMENT ON COLUMN aggjobs.backfill_workers.chunk_blocks_read IS 'blocks looked at in that chunk, as of the last sign of life';
+COMMENT ON COLUMN aggjobs.backfill_workers.seen_at IS 'last sign of life, four a second while it is at work';
+COMMENT ON COLUMN aggjobs.backfill_workers.run_id IS 'its run: aggjobs_logs(run_id) shows what it says';
 
 -- ------------------------------------------------------------------ health
 

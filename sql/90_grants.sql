@@ -21,7 +21,8 @@ BEGIN
 	            SELECT 'SELECT ON TABLE ' || c.oid::regclass
 	            FROM pg_class c
 	            WHERE c.relnamespace = 'aggjobs'::regnamespace AND c.relkind = 'v'
-	              AND c.relname IN ('jobs', 'runs', 'run_logs', 'workers', 'queues', 'job_stats', 'settings', 'rollups', 'health')
+	              AND c.relname IN ('jobs', 'runs', 'run_logs', 'workers', 'queues', 'job_stats', 'settings', 'rollups', 'health',
+	                                'backfills', 'backfill_workers', 'chunks')
 	            UNION ALL
 	            SELECT 'USAGE ON SCHEMA aggjobs'
 	            UNION ALL
@@ -83,7 +84,7 @@ $do$;
 
 GRANT USAGE ON SCHEMA aggjobs TO pg_monitor;
 GRANT SELECT ON aggjobs.jobs, aggjobs.runs, aggjobs.run_logs, aggjobs.workers, aggjobs.queues, aggjobs.job_stats,
-	aggjobs.settings, aggjobs.rollups, aggjobs.health TO pg_monitor;
+	aggjobs.settings, aggjobs.rollups, aggjobs.health, aggjobs.backfills, aggjobs.backfill_workers, aggjobs.chunks TO pg_monitor;
 GRANT EXECUTE ON FUNCTION aggjobs.scheduler_state(), aggjobs.version(), aggjobs.worker_slots() TO pg_monitor;
 GRANT EXECUTE ON FUNCTION @extschema@.aggjobs_status(text), @extschema@.aggjobs_history(text, integer),
 	@extschema@.aggjobs_logs(bigint, integer, timestamptz),
@@ -95,10 +96,10 @@ GRANT EXECUTE ON FUNCTION @extschema@.aggjobs_status(text), @extschema@.aggjobs_
  * out: they belong to the server that ran them.
  */
 SELECT pg_catalog.pg_extension_config_dump('aggjobs.setting', 'WHERE NOT builtin');
-SELECT pg_catalog.pg_extension_config_dump('aggjobs.job', 'WHERE NOT builtin');
+SELECT pg_catalog.pg_extension_config_dump('aggjobs.job', 'WHERE NOT builtin AND backfill_id IS NULL');
 SELECT pg_catalog.pg_extension_config_dump('aggjobs.job_job_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('aggjobs.job_state',
-	'WHERE job_id IN (SELECT job_id FROM aggjobs.job WHERE NOT builtin)');
+	'WHERE job_id IN (SELECT job_id FROM aggjobs.job WHERE NOT builtin AND backfill_id IS NULL)');
 SELECT pg_catalog.pg_extension_config_dump('aggjobs.job_after',
 	'WHERE job_id IN (SELECT job_id FROM aggjobs.job WHERE NOT builtin)');
 SELECT pg_catalog.pg_extension_config_dump('aggjobs.queue', '');

@@ -139,7 +139,33 @@ may_see(const AjSlotView *slot)
 		has_privs_of_role(GetUserId(), ROLE_PG_MONITOR);
 }
 
-#define COLUMNS 8
+#define COLUMNS 13
+
+static const char *
+phase_name(AjPhase phase)
+{
+	static const char *const names[] = {
+		[AJ_PHASE_NONE] = "none",
+		[AJ_PHASE_STARTING] = "starting",
+		[AJ_PHASE_COMPUTING] = "computing",
+		[AJ_PHASE_WRITING] = "writing",
+	};
+
+	return names[phase];
+}
+
+/* How far a worker of a backfill is in its chunk. */
+static void
+put_progress(const AjProgressView *progress, Datum *values, bool *nulls)
+{
+	values[0] = Int32GetDatum(progress->chunk_no);
+	values[1] = CStringGetTextDatum(phase_name(progress->phase));
+	values[2] = Int64GetDatum(progress->rows_read);
+	values[3] = Int64GetDatum(progress->blocks);
+	values[4] = TimestampTzGetDatum(progress->seen_at);
+	for (int i = 0; i < 5; i++)
+		nulls[i] = progress->chunk_no == 0;
+}
 
 static void
 put_slot(ReturnSetInfo *result, const AjSlotView *slot)
@@ -159,12 +185,14 @@ put_slot(ReturnSetInfo *result, const AjSlotView *slot)
 	nulls[4] = !has_run(slot);
 	nulls[5] = slot->state != AJ_SLOT_RUNNING;
 	nulls[6] = slot->state != AJ_SLOT_RUNNING || slot->deadline == DT_NOEND;
+	put_progress(&slot->progress, &values[8], &nulls[8]);
 	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 }
 
 /*
  * aggjobs.worker_slots() -> setof (slot, pid, owner, state, run_id,
- *		started_at, deadline, runs_done)
+ *		started_at, deadline, runs_done, chunk_no, phase, rows_read,
+ *		blocks_read, seen_at)
  *		The workers of this database.
  */
 Datum

@@ -34,6 +34,13 @@ aj_now(void)
 #endif
 }
 
+/* The machine's clock, for timers that go on whatever ours shows. */
+TimestampTz
+aj_real_now(void)
+{
+	return GetCurrentTimestamp();
+}
+
 /*
  * aj_real_instant
  *		When the real time will be what the clock shows at "instant"; for what

@@ -9,6 +9,7 @@
 #include "datatype/timestamp.h"
 
 extern TimestampTz aj_now(void);
+extern TimestampTz aj_real_now(void);
 extern TimestampTz aj_real_instant(TimestampTz instant);
 extern long aj_milliseconds_until(TimestampTz instant);
 

@@ -66,6 +66,15 @@
 #define AJ_MY_PROC_NUMBER (MyProc->pgprocno)
 #endif
 
+/* 16 gave what is counted of a table other names. */
+#if PG_VERSION_NUM >= 160000
+#define aj_rows_counted(status) \
+	((status)->counts.tuples_returned + (status)->counts.tuples_fetched)
+#else
+#define aj_rows_counted(status) \
+	((status)->t_counts.t_tuples_returned + (status)->t_counts.t_tuples_fetched)
+#endif
+
 /* 17 lets an extension name what it waits for. */
 #if PG_VERSION_NUM >= 170000
 #define aj_wait_event(name) WaitEventExtensionNew(name)

@@ -21,12 +21,14 @@
 
 bool aj_enabled = true;
 bool aj_allow_superuser_jobs = true;
+int aj_backfill_keep = 24 * 60;
 int aj_cancel_grace = 10000;
 int aj_default_timeout = 0;
 int aj_keep_age = 90 * 24 * 60;
 int aj_keep_failures = 500;
 int aj_keep_successes = 100;
 int aj_log_lines = 1000;
+int aj_max_backfill_workers = 2;
 int aj_max_databases = 1000;
 int aj_max_sources = 1024;
 int aj_max_workers = 8;
@@ -87,6 +89,9 @@ static const IntSetting int_settings[] = {
 	 "Advisory lock that a writer waits for between its look at the horizon and its commit; 0 means none.",
 	 &aj_test_commit_lock, 0, INT_MAX, PGC_USERSET, 0},
 #endif
+	{"aggjobs.backfill_keep",
+	 "Age at which backfills that are over are removed.", &aj_backfill_keep, 1,
+	 INT_MAX, PGC_SIGHUP, GUC_UNIT_MIN},
 	{"aggjobs.cancel_grace",
 	 "Time between asking a run to stop and ending its worker.",
 	 &aj_cancel_grace, 100, INT_MAX, PGC_SIGHUP, GUC_UNIT_MS},
@@ -104,6 +109,9 @@ static const IntSetting int_settings[] = {
 	 &aj_keep_successes, 0, 1000000, PGC_SIGHUP, 0},
 	{"aggjobs.log_lines", "Number of log lines that are kept for one run.",
 	 &aj_log_lines, 0, 100000, PGC_SIGHUP, 0},
+	{"aggjobs.max_backfill_workers",
+	 "Number of workers of backfills of one database that may be at work at once.",
+	 &aj_max_backfill_workers, 1, 64, PGC_SIGHUP, 0},
 	{"aggjobs.max_databases", "Number of databases in which jobs can run.",
 	 &aj_max_databases, 1, 10000, PGC_POSTMASTER, 0},
 	{"aggjobs.max_sources",

@@ -9,12 +9,14 @@
 
 extern bool aj_enabled;
 extern bool aj_allow_superuser_jobs;
+extern int aj_backfill_keep;
 extern int aj_cancel_grace;
 extern int aj_default_timeout;
 extern int aj_keep_age;
 extern int aj_keep_failures;
 extern int aj_keep_successes;
 extern int aj_log_lines;
+extern int aj_max_backfill_workers;
 extern int aj_max_databases;
 extern int aj_max_sources;
 extern int aj_max_workers;

@@ -528,6 +528,40 @@ aj_stale_take(const AjRollup *rollup, AjRange within, int *n)
 	return rows;
 }
 
+/* The part of a stale range that lies in another range. */
+static void
+store_part(const AjRollup *rollup, const AjStale *stale, AjRange within)
+{
+	AjStale part = *stale;
+
+	part.range.from = Max(stale->range.from, within.from);
+	part.range.to = Min(stale->range.to, within.to);
+	if (part.range.from >= part.range.to)
+		return;
+	if (part.range.from != stale->range.from ||
+		part.range.to != stale->range.to)
+		memset(&part.places, 0, sizeof(AjPlaces));
+	store_stale(rollup, &part);
+}
+
+/*
+ * aj_stale_cut
+ *		Cut the stale ranges of a rollup where these ranges meet, which are in
+ *		order and leave no gaps: who takes what is stale in one of them does
+ *		not meet who does so in another.
+ */
+void
+aj_stale_cut(const AjRollup *rollup, const AjRange *ranges, int n)
+{
+	AjRange all = {ranges[0].from, ranges[n - 1].to};
+	int nstale;
+	AjStale *stale = aj_stale_take(rollup, all, &nstale);
+
+	for (int i = 0; i < nstale; i++)
+		for (int k = 0; k < n; k++)
+			store_part(rollup, &stale[i], ranges[k]);
+}
+
 /*
  * aj_dirty_of
  *		Stale and changed ranges of a rollup, as the active snapshot has them

@@ -45,6 +45,7 @@ extern bool aj_change_absorb(Oid source);
 extern void aj_stale_add(const AjRollup *rollup, AjRange range);
 extern AjRange *aj_stale_ranges(const AjRollup *rollup, AjRange within, int *n);
 extern AjStale *aj_stale_take(const AjRollup *rollup, AjRange within, int *n);
+extern void aj_stale_cut(const AjRollup *rollup, const AjRange *ranges, int n);
 extern AjRange *aj_dirty_of(const AjRollup *rollup, bool in_snapshot, int *n);
 
 extern int aj_ranges_tidy(AjRange *ranges, int n, AjRange within);

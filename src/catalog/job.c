@@ -343,7 +343,10 @@ aj_job_delete_of_rollup(const char *rollup, bool anybodys)
 	aj_wake_job(job->job_id);
 }
 
-/* The names of all jobs, or of those the current user may act on, sorted. */
+/*
+ * The names of all jobs, or of those the current user may act on, sorted; the
+ * workers of backfills are none of them.
+ */
 char **
 aj_job_names(int *n, bool only_mine)
 {
@@ -354,7 +357,8 @@ aj_job_names(int *n, bool only_mine)
 	char **names;
 
 	aj_spi_open(&spi, AJ_RIGHTS_CATALOG);
-	rows = aj_spi_run("SELECT job_name, owner::oid FROM aggjobs.job ORDER BY 1",
+	rows = aj_spi_run("SELECT job_name, owner::oid FROM aggjobs.job"
+					  " WHERE backfill_id IS NULL ORDER BY 1",
 					  AJ_NO_ARGS);
 	names = MemoryContextAlloc(context, sizeof(char *) * (Size) Max(rows, 1));
 	*n = 0;

@@ -20,8 +20,11 @@
 
 #include "base/errors.h"
 #include "base/spi.h"
+#include "catalog/namespace.h"
 #include "catalog/rollup.h"
+#include "storage/lmgr.h"
 #include "utils/array.h"
+#include "utils/lsyscache.h"
 
 #define ROLLUP_COLUMNS                                             \
 	"SELECT r.rollup_id, r.rollup_name, r.target::oid,"            \
@@ -392,23 +395,27 @@ aj_rollup_delete_orphans(int *n)
 }
 
 /*
- * aj_rollup_lock
- *		Keep other refreshes of a rollup, and retention of its source, waiting
- *		until the transaction ends; *rollup is then as it is now: how far it
- *		is, and what it is called, reads and is read by.  False if it was
- *		dropped, or replaced by another, meanwhile.
+ * The lock of a rollup is that of a database object, since among many who share
+ * it one who wants it alone would never get a lock of the row: where they stand
+ * in line, he has his turn.
  */
-bool
-aj_rollup_lock(AjRollup *rollup)
+static void
+lock_object(int64 rollup_id, LOCKMODE mode)
+{
+	Oid table =
+		get_relname_relid("rollup", get_namespace_oid("aggjobs", false));
+
+	LockDatabaseObject(table, (Oid) rollup_id, 0, mode);
+}
+
+/* As it is now, in the memory context that it is in. */
+static bool
+read_again(AjRollup *rollup)
 {
 	MemoryContext saved;
 	AjRollup **found;
 	int n;
 
-	if (aj_catalog_run("SELECT FROM aggjobs.rollup r"
-					   " WHERE r.rollup_id = $1 FOR NO KEY UPDATE",
-					   AJ_ARGS(aj_arg_int8(rollup->rollup_id))) == 0)
-		return false;
 	/* It may have to live longer than this transaction. */
 	saved = MemoryContextSwitchTo(GetMemoryChunkContext(rollup));
 	found = read_rollups(aj_spi_run, ROLLUP_COLUMNS " WHERE r.rollup_id = $1",
@@ -420,13 +427,49 @@ aj_rollup_lock(AjRollup *rollup)
 	return true;
 }
 
+/*
+ * aj_rollup_lock
+ *		Keep other refreshes of a rollup, and retention of its source, waiting
+ *		until the transaction ends; *rollup is then as it is now: how far it
+ *		is, and what it is called, reads and is read by.  False if it was
+ *		dropped, or replaced by another, meanwhile.
+ */
+bool
+aj_rollup_lock(AjRollup *rollup)
+{
+	lock_object(rollup->rollup_id, ExclusiveLock);
+	if (aj_catalog_run("SELECT FROM aggjobs.rollup r"
+					   " WHERE r.rollup_id = $1 FOR NO KEY UPDATE",
+					   AJ_ARGS(aj_arg_int8(rollup->rollup_id))) == 0)
+		return false;
+	return read_again(rollup);
+}
+
+/*
+ * aj_rollup_lock_shared
+ *		The same, but let others in that share the lock: those who compute
+ *		ranges of their own.
+ */
+bool
+aj_rollup_lock_shared(AjRollup *rollup)
+{
+	lock_object(rollup->rollup_id, ShareLock);
+	if (aj_catalog_run("SELECT FROM aggjobs.rollup r"
+					   " WHERE r.rollup_id = $1 FOR KEY SHARE",
+					   AJ_ARGS(aj_arg_int8(rollup->rollup_id))) == 0)
+		return false;
+	return read_again(rollup);
+}
+
 /* Keep refreshes of all rollups of a source waiting. */
 void
 aj_rollup_lock_all_of(Oid source)
 {
-	(void) aj_catalog_run("SELECT FROM aggjobs.rollup r WHERE r.source = $1"
-						  " ORDER BY r.rollup_id FOR NO KEY UPDATE",
-						  AJ_ARGS(aj_arg_oid(source)));
+	int n;
+	AjRollup **rollups = aj_rollups_of(source, &n);
+
+	for (int i = 0; i < n; i++)
+		(void) aj_rollup_lock(rollups[i]);
 }
 
 /* The bucket of a rollup that holds an instant. */

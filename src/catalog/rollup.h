@@ -54,6 +54,7 @@ extern void aj_rollup_delete(const char *name);
 extern char **aj_rollup_delete_orphans(int *n);
 
 extern bool aj_rollup_lock(AjRollup *rollup);
+extern bool aj_rollup_lock_shared(AjRollup *rollup);
 extern void aj_rollup_lock_all_of(Oid source);
 extern AjRange aj_rollup_bucket(const AjRollup *rollup, TimestampTz at);
 extern AjRange aj_rollup_widen(const AjRollup *rollup, AjRange range);

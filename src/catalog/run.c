@@ -225,13 +225,13 @@ aj_run_finish(int64 run_id, const AjRunEnd *end)
  *		The oldest queued run of each job that may start now, those first that
  *		have waited longest, at most "limit" of each queue, in "context".
  *		"next_ready" is when the next of those that must wait may start;
- *		DT_NOEND for none.
+ *		DT_NOEND for none.  So many workers of backfills may be at work.
  *
  * A point of priority counts as a minute of waiting, so that what is urgent
  * goes first and nothing waits for ever.
  */
 AjQueuedRun *
-aj_runs_queued(int limit, int *n, TimestampTz *next_ready,
+aj_runs_queued(int limit, int backfill_workers, int *n, TimestampTz *next_ready,
 			   MemoryContext context)
 {
 	AjSpi spi;
@@ -245,25 +245,30 @@ aj_runs_queued(int limit, int *n, TimestampTz *next_ready,
 	*next_ready = aj_spi_time(0, 1, DT_NOEND);
 	*n = (int) aj_spi_run(
 		"SELECT w.run_id, w.job_id, w.owner, w.has_more, w.late_at, w.queue_id,"
-		" w.max_workers, w.min_workers FROM (SELECT h.*, q.queue_id,"
-		" q.max_workers, q.min_workers,"
-		" h.since - j.priority * interval '1 minute' AS turn,"
-		" CASE WHEN h.trigger = 'schedule' AND j.start_deadline >= interval '0'"
-		" THEN h.slot + least(j.start_deadline, interval '1000 years') END"
-		" AS late_at,"
-		" row_number() OVER (PARTITION BY q.queue_id ORDER BY"
-		" h.since - j.priority * interval '1 minute', h.run_id) AS place"
-		" FROM (SELECT DISTINCT ON (r.job_id)"
-		" r.run_id, r.job_id, r.owner::oid, r.slot, r.trigger,"
-		" coalesce(r.ready_at, r.queued_at) AS since,"
-		" count(*) OVER (PARTITION BY r.job_id) > 1 AS has_more"
-		" FROM aggjobs.run r WHERE r.status = 'queued'"
-		" AND (r.ready_at IS NULL OR r.ready_at <= $2)"
-		" ORDER BY r.job_id, coalesce(r.slot, r.queued_at), r.run_id) h"
-		" LEFT JOIN aggjobs.job j USING (job_id)"
-		" LEFT JOIN aggjobs.queue q ON q.queue_name = j.queue) w"
-		" WHERE w.place <= $1 ORDER BY w.turn, w.run_id",
-		AJ_ARGS(aj_arg_int8(limit), aj_arg_time(now)));
+		" w.max_workers, w.min_workers FROM (SELECT h.*,"
+		" CASE WHEN j.backfill_id IS NULL THEN q.queue_id"
+		" ELSE " CppAsString2(
+			AJ_BACKFILL_QUEUE) " END AS queue_id,"
+							   " CASE WHEN j.backfill_id IS NULL THEN q.max_workers ELSE $3 END"
+							   " AS max_workers, q.min_workers,"
+							   " h.since - j.priority * interval '1 minute' AS turn,"
+							   " CASE WHEN h.trigger = 'schedule' AND j.start_deadline >= interval '0'"
+							   " THEN h.slot + least(j.start_deadline, interval '1000 years') END"
+							   " AS late_at,"
+							   " row_number() OVER (PARTITION BY q.queue_id ORDER BY"
+							   " h.since - j.priority * interval '1 minute', h.run_id) AS place"
+							   " FROM (SELECT DISTINCT ON (r.job_id)"
+							   " r.run_id, r.job_id, r.owner::oid, r.slot, r.trigger,"
+							   " coalesce(r.ready_at, r.queued_at) AS since,"
+							   " count(*) OVER (PARTITION BY r.job_id) > 1 AS has_more"
+							   " FROM aggjobs.run r WHERE r.status = 'queued'"
+							   " AND (r.ready_at IS NULL OR r.ready_at <= $2)"
+							   " ORDER BY r.job_id, coalesce(r.slot, r.queued_at), r.run_id) h"
+							   " LEFT JOIN aggjobs.job j USING (job_id)"
+							   " LEFT JOIN aggjobs.queue q ON q.queue_name = j.queue) w"
+							   " WHERE w.place <= $1 ORDER BY w.turn, w.run_id",
+		AJ_ARGS(aj_arg_int8(limit), aj_arg_time(now),
+				aj_arg_int4(backfill_workers)));
 	runs = MemoryContextAlloc(context, sizeof(AjQueuedRun) * (Size) Max(*n, 1));
 	for (int i = 0; i < *n; i++)
 	{

@@ -41,6 +41,9 @@ typedef struct AjRunEnd
 	int log_dropped;
 } AjRunEnd;
 
+/* Workers of backfills are limited like the jobs of a queue. */
+#define AJ_BACKFILL_QUEUE (-1)
+
 typedef struct AjQueuedRun
 {
 	int64 run_id;
@@ -48,7 +51,7 @@ typedef struct AjQueuedRun
 	Oid owner;
 	bool has_more;		 /* runs of this job are queued behind it */
 	TimestampTz late_at; /* it is missed then; DT_NOEND: never */
-	int queue_id;		 /* 0: none */
+	int queue_id;		 /* 0: none; AJ_BACKFILL_QUEUE */
 	int most_of_queue;	 /* runs that may go on at once */
 	int least_of_queue;	 /* idle workers to keep */
 } AjQueuedRun;
@@ -62,7 +65,8 @@ extern bool aj_run_mark_running(int64 run_id, int pid, TimestampTz start,
 								bool in_worker);
 extern void aj_run_add_step(int64 run_id, const Jsonb *result);
 extern bool aj_run_finish(int64 run_id, const AjRunEnd *end);
-extern AjQueuedRun *aj_runs_queued(int limit, int *n, TimestampTz *next_ready,
+extern AjQueuedRun *aj_runs_queued(int limit, int backfill_workers, int *n,
+								   TimestampTz *next_ready,
 								   MemoryContext context);
 extern void aj_run_miss(int64 run_id);
 extern int64 aj_runs_replace(int64 job_id, TimestampTz slot);

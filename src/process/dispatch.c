@@ -79,6 +79,13 @@ aj_dispatch_job_ended(void)
 	must_read |= more_behind;
 }
 
+/* One worker at least is kept for other jobs, unless there is but one. */
+static int
+most_backfill_workers(void)
+{
+	return Min(aj_max_backfill_workers, Max(aj_max_workers - 1, 1));
+}
+
 static void
 read_queue(TimestampTz now)
 {
@@ -88,7 +95,8 @@ read_queue(TimestampTz now)
 	queue = NULL;
 	nqueue = 0;
 	aj_tx_begin("look for queued runs");
-	queue = aj_runs_queued(MAX_QUEUE, &nqueue, &next_ready, queue_context);
+	queue = aj_runs_queued(MAX_QUEUE, most_backfill_workers(), &nqueue,
+						   &next_ready, queue_context);
 	aj_tx_commit();
 	queue_is_cut = nqueue >= MAX_QUEUE;
 	more_behind = false;

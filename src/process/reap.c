@@ -26,6 +26,7 @@
 #include "base/clock.h"
 #include "base/settings.h"
 #include "base/tx.h"
+#include "catalog/backfill.h"
 #include "catalog/job.h"
 #include "catalog/run.h"
 #include "catalog/run_log.h"
@@ -372,12 +373,13 @@ prune_old(void *arg)
 	Pruning *pruning = arg;
 
 	pruning->gone = aj_runs_prune_old(aj_keep_age, PRUNE_ROWS);
+	(void) aj_backfills_prune(aj_backfill_keep);
 }
 
 /*
  * aj_reap_prune
  *		Prune the history of jobs that have had some runs since the last
- *		time, and old runs of all jobs once an hour: one batch, and true if
+ *		time, and old runs and backfills once an hour: one batch, and true if
  *		there is more to do.  Called when awake anyway; nothing is done for a
  *		database in which nothing runs.  What somebody has locked is left for
  *		the next time.

@@ -27,6 +27,7 @@
  */
 #include "base/compat.h"
 
+#include "base/progress.h"
 #include "base/spi.h"
 #include "executor/tuptable.h"
 #include "lib/stringinfo.h"
@@ -130,6 +131,7 @@ compute(Merge *merge, AjRange range, bool wanted_only)
 		AjSpent spent;
 
 		CHECK_FOR_INTERRUPTS();
+		aj_progress_phase(AJ_PHASE_COMPUTING);
 		part.from = rest.from;
 		part.to = end_of_buckets(merge->rollup, rest, buckets);
 		spent = compute_part(merge, part, wanted_only);
@@ -428,6 +430,7 @@ aj_apply(const AjRollup *rollup, AjRange range, bool wanted_only,
 							  ALLOCSET_DEFAULT_SIZES);
 	saved = MemoryContextSwitchTo(merge.context);
 	compute(&merge, range, wanted_only);
+	aj_progress_phase(AJ_PHASE_WRITING);
 	if (target_is_empty(rollup, range))
 	{
 		if (tuplestore_tuple_count(merge.computed) > 0)

@@ -72,12 +72,15 @@ aj_batch_begin(AjBatch *batch, const AjRollup *rollup)
 }
 
 /*
- * The first or last instant within a range that has a row, or AJ_NO_TIME.
+ * aj_batch_edge
+ *		The first ("min") or last ("max") instant within a range that has a
+ *		row, or AJ_NO_TIME.
+ *
  * Over a rollup its table is asked, which may lack some: this decides about
  * the width of batches, and nothing is left out.
  */
-static TimestampTz
-edge_of_rows(const AjRollup *rollup, AjRange range, const char *which)
+TimestampTz
+aj_batch_edge(const AjRollup *rollup, AjRange range, const char *which)
 {
 	const char *time = psprintf("s.%s", quote_identifier(rollup->time_column));
 	char *sql =
@@ -140,7 +143,7 @@ aj_batch_next(AjBatch *batch, AjRange stale)
 		return range;
 	if (TIMESTAMP_IS_NOBEGIN(stale.from))
 	{
-		first = edge_of_rows(batch->rollup, finite, "min");
+		first = aj_batch_edge(batch->rollup, finite, "min");
 		if (first == AJ_NO_TIME)
 			return range;
 		/* The rest, below the first row, is a batch of its own. */
@@ -148,7 +151,7 @@ aj_batch_next(AjBatch *batch, AjRange stale)
 		if (range.from >= range.to)
 			return stale;
 	}
-	last = edge_of_rows(batch->rollup, range, "max");
+	last = aj_batch_edge(batch->rollup, range, "max");
 	if (last == AJ_NO_TIME)
 		return range;
 	/* All of a gap after the last row belongs to this batch. */

@@ -18,6 +18,8 @@ typedef struct AjBatch
 } AjBatch;
 
 extern bool aj_batch_reads_by_time(const AjRollup *rollup);
+extern TimestampTz aj_batch_edge(const AjRollup *rollup, AjRange range,
+								 const char *which);
 extern void aj_batch_begin(AjBatch *batch, const AjRollup *rollup);
 extern AjRange aj_batch_next(AjBatch *batch, AjRange stale);
 extern void aj_batch_done(AjBatch *batch, AjRange range);

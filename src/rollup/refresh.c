@@ -119,16 +119,22 @@ check_rights(const AjRollup *rollup)
 
 /* Lock the rollup, then limit the wait for all other locks. */
 static int
-begin_piece(AjRollup *rollup)
+begin_locked(AjRollup *rollup, bool (*lock)(AjRollup *rollup))
 {
 	int level;
 
-	if (!aj_rollup_lock(rollup))
+	if (!lock(rollup))
 		complain_of_loss(rollup);
 	level = NewGUCNestLevel();
 	(void) set_config_option("lock_timeout", LOCK_LIMIT, PGC_USERSET,
 							 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
 	return level;
+}
+
+static int
+begin_piece(AjRollup *rollup)
+{
+	return begin_locked(rollup, aj_rollup_lock);
 }
 
 static void
@@ -507,6 +513,64 @@ aj_refresh(AjRollup *rollup, AjRefresh *refresh)
 	range = aj_rollup_bucket(rollup, refresh->at);
 	check_not_frozen(rollup, range);
 	refresh_range(rollup, range, refresh);
+}
+
+/*
+ * aj_refresh_reaches
+ *		Up to where a refresh of a rollup, and of those below it, would compute.
+ */
+TimestampTz
+aj_refresh_reaches(const AjRollup *rollup, TimestampTz now)
+{
+	TimestampTz until = now;
+
+	if (rollup->source_rollup != NULL)
+		until = aj_refresh_reaches(aj_rollup_find(rollup->source_rollup, false),
+								   now);
+	return Max(aj_bucket_start(&rollup->bucket, until), horizon_of(rollup));
+}
+
+/*
+ * aj_refresh_prepare
+ *		What is to be done once before ranges of a rollup are computed by
+ *		several processes at once: changes are taken in, the horizon moves up,
+ *		and stale ranges are cut where these, in order and without gaps, meet.
+ */
+void
+aj_refresh_prepare(AjRollup *rollup, AjRefresh *refresh, const AjRange *ranges,
+				   int n)
+{
+	int level;
+
+	check_rights(rollup);
+	take_in_changes(rollup, refresh);
+	advance(rollup, refresh);
+	level = begin_piece(rollup);
+	aj_stale_cut(rollup, ranges, n);
+	end_piece(level);
+}
+
+/*
+ * aj_refresh_piece
+ *		Compute a range of whole buckets, stale or not, while others compute
+ *		others; what is frozen or open is left out.  The last transaction is
+ *		left open.
+ */
+void
+aj_refresh_piece(AjRollup *rollup, AjRange range, AjRefresh *refresh)
+{
+	int level;
+
+	check_rights(rollup);
+	take_in_changes(rollup, refresh);
+	level = begin_locked(rollup, aj_rollup_lock_shared);
+	range.from = Max(range.from, frozen_line(rollup));
+	range.to = Min(range.to, horizon_of(rollup));
+	refresh->within = &range;
+	if (range.from < range.to)
+		compute_range(rollup, range, refresh);
+	refresh->within = NULL;
+	end_piece(level);
 }
 
 static void

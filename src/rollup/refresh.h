@@ -30,6 +30,11 @@ typedef struct AjRefresh
 } AjRefresh;
 
 extern void aj_refresh(AjRollup *rollup, AjRefresh *refresh);
+extern void aj_refresh_prepare(AjRollup *rollup, AjRefresh *refresh,
+							   const AjRange *ranges, int n);
+extern void aj_refresh_piece(AjRollup *rollup, AjRange range,
+							 AjRefresh *refresh);
+extern TimestampTz aj_refresh_reaches(const AjRollup *rollup, TimestampTz now);
 extern void aj_refresh_plan(AjRollup *rollup, const AjRefresh *refresh);
 
 #endif /* AJ_ROLLUP_REFRESH_H */

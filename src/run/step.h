@@ -17,6 +17,7 @@ typedef struct AjStepHost
 	TimestampTz at; /* AJ_NO_TIME: what is due */
 	TimestampTz now;
 	MemoryContext context; /* outlives the transactions of the run */
+	int slot_index;		   /* of the worker */
 	bool in_worker;
 	AjCommit commit; /* NULL if all is one transaction */
 	int64 rows_written;
@@ -40,6 +41,7 @@ typedef struct AjStepKind
 	bool (*is_bare)(const Jsonb *step);
 } AjStepKind;
 
+extern const AjStepKind aj_step_backfill;
 extern const AjStepKind aj_step_command;
 extern const AjStepKind aj_step_health;
 extern const AjStepKind aj_step_matview;

@@ -376,6 +376,7 @@ aj_execute_in_worker(int slot_index, int64 run_id)
 
 	w.host.run_id = run_id;
 	w.host.in_worker = true;
+	w.host.slot_index = slot_index;
 	w.host.now = aj_now();
 	w.host.commit = commit_and_begin;
 	w.host.context = AllocSetContextCreate(TopMemoryContext, "pg_aggjobs run",

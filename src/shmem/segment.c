@@ -66,6 +66,7 @@ initialize_slot(AjSlot *slot)
 	slot->procno = AJ_NO_PROC;
 	pg_atomic_init_u64(&slot->log.head, 0);
 	pg_atomic_init_u64(&slot->log.tail, 0);
+	aj_progress_init(&slot->progress);
 }
 
 static void

@@ -6,6 +6,7 @@
 #define AJ_SHMEM_SEGMENT_H
 
 #include "base/compat.h"
+#include "base/progress.h"
 #include "datatype/timestamp.h"
 #include "port/atomics.h"
 #include "storage/condition_variable.h"
@@ -81,7 +82,7 @@ typedef struct AjLogRing
 	char data[AJ_LOG_RING_SIZE];
 } AjLogRing;
 
-/* One worker; guarded by AjShared.lock but for the ring. */
+/* One worker; guarded by AjShared.lock but for the ring and the progress. */
 typedef struct AjSlot
 {
 	AjSlotState state;
@@ -106,6 +107,7 @@ typedef struct AjSlot
 	int runs_done;
 	int fatal_sqlstate;			 /* of the error that ended the process */
 	char reason[AJ_REASON_SIZE]; /* for stop, or the fatal message */
+	AjProgress progress;		 /* guards itself */
 	AjLogRing log;
 } AjSlot;
 

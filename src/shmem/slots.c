@@ -96,6 +96,7 @@ aj_slots_reserve(Oid dboid, const AjSlotRun *run)
 		slot->runs_done = 0;
 		pg_atomic_write_u64(&slot->log.head, 0);
 		pg_atomic_write_u64(&slot->log.tail, 0);
+		pg_atomic_write_u32(&slot->progress.chunk_no, 0);
 		index = i;
 	}
 	unlock_slots();
@@ -152,7 +153,16 @@ copy_view(const AjSlot *slot, int index, AjSlotView *view)
 	view->fatal_sqlstate = slot->fatal_sqlstate;
 	view->has_log =
 		pg_atomic_read_u64(&log->head) != pg_atomic_read_u64(&log->tail);
+	aj_progress_view(unconstify(AjProgress *, &slot->progress),
+					 &view->progress);
 	strlcpy(view->reason, slot->reason, sizeof(view->reason));
+}
+
+/* Where the worker in this slot says how far it is. */
+AjProgress *
+aj_slots_progress(int index)
+{
+	return &slot_at(index)->progress;
 }
 
 /*

@@ -42,6 +42,7 @@ typedef struct AjSlotView
 	int runs_done;
 	int fatal_sqlstate;
 	bool has_log;
+	AjProgressView progress;
 	char reason[AJ_REASON_SIZE];
 } AjSlotView;
 
@@ -64,6 +65,7 @@ extern void aj_slots_run_over(int index, bool recorded, bool leaving);
 extern bool aj_slots_may_idle(int index, bool timed_out, bool must_leave);
 extern bool aj_slots_has_assignment(int index);
 extern AjStop aj_slots_stop(int index, char *reason);
+extern AjProgress *aj_slots_progress(int index);
 extern void aj_slots_leave(int index, int sqlstate, const char *message);
 
 /* anybody */

@@ -74,7 +74,7 @@ subtest 'a standby' => sub {
 	wait_for($standby, $db, q{
 		SELECT count(*) FILTER (WHERE status = 'succeeded') > 5 FROM aggjobs.runs}, 'runs of the primary are seen');
 	is(processes($standby), 0, 'has no process of ours');
-	for my $call (q{aggjobs_trigger('long')}, q{aggjobs_schedule('x', NULL, 'SELECT 1')}, q{aggjobs_pause('long')},
+	for my $call (q{aggjobs_backfill('by_hour')}, q{aggjobs_trigger('long')}, q{aggjobs_schedule('x', NULL, 'SELECT 1')}, q{aggjobs_pause('long')},
 		"aggjobs_cancel($queued)", q{aggjobs_retry((SELECT min(run_id) FROM aggjobs.runs))}, q{aggjobs_set_queue('q', 1)})
 	{
 		is((sqlstate_of($standby, $db, "SELECT $call"))[0], '25006', "refuses $call");

@@ -1,0 +1,435 @@
+/*-------------------------------------------------------------------------
+ *
+ * backfill_api.c
+ *	  SQL functions that begin, watch and stop backfills.
+ *
+ * The work is done by workers (run/backfill_step.c); here are arguments,
+ * rights, and the rows that they find.  No state, no locks of their own.
+ *
+ * Copyright (c) 2026, pg_aggjobs contributors
+ *
+ * IDENTIFICATION
+ *	  src/api/backfill_api.c
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "base/compat.h"
+
+#include "api/arguments.h"
+#include "base/clock.h"
+#include "base/settings.h"
+#include "base/spi.h"
+#include "catalog/backfill.h"
+#include "catalog/run.h"
+#include "miscadmin.h"
+#include "run/backfill_plan.h"
+#include "shmem/slots.h"
+#include "shmem/wake.h"
+#include "utils/fmgrprotos.h"
+
+#define MOST_WORKERS 64
+#define LOOK_AGAIN_MS 500
+
+PG_FUNCTION_INFO_V1(aggjobs_backfill);
+PG_FUNCTION_INFO_V1(aggjobs_wait_backfill);
+PG_FUNCTION_INFO_V1(aggjobs_pause_backfill);
+PG_FUNCTION_INFO_V1(aggjobs_resume_backfill);
+PG_FUNCTION_INFO_V1(aggjobs_cancel_backfill);
+PG_FUNCTION_INFO_V1(aggjobs_retry_backfill);
+PG_FUNCTION_INFO_V1(aggjobs_alter_backfill);
+
+/* Arguments of aggjobs_backfill(). */
+enum
+{
+	ARG_NAME,
+	ARG_FROM,
+	ARG_TO,
+	ARG_DAYS,
+	ARG_WORKERS,
+	ARG_CHUNK,
+	ARG_ORDER,
+	ARG_PARENTS,
+	ARG_DRY_RUN
+};
+
+/* The start of the day in UTC that lies so many days before today. */
+static TimestampTz
+days_ago(TimestampTz now, int days)
+{
+	if (days < 1 || days > 100000)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("\"days\" must be 1 to 100000, not %d", days)));
+	return now - now % USECS_PER_DAY -
+		(now % USECS_PER_DAY < 0 ? USECS_PER_DAY : 0) - days * USECS_PER_DAY;
+}
+
+static AjRange
+range_wanted(FunctionCallInfo fcinfo, TimestampTz now)
+{
+	AjRange range;
+
+	if (PG_ARGISNULL(ARG_DAYS))
+		return aj_range_arguments(fcinfo, ARG_FROM);
+	if (!PG_ARGISNULL(ARG_FROM) || !PG_ARGISNULL(ARG_TO))
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("\"days\" can't be given together with \"from\" or \"to\""),
+			 errhint("Give the number of days before today, or a range.")));
+	range.from = days_ago(now, PG_GETARG_INT32(ARG_DAYS));
+	range.to = DT_NOEND;
+	return range;
+}
+
+static int
+workers_argument(FunctionCallInfo fcinfo, int i)
+{
+	int workers = PG_GETARG_INT32(i);
+
+	if (workers < 1 || workers > MOST_WORKERS)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("\"workers\" must be 1 to %d, not %d", MOST_WORKERS,
+						workers),
+				 errhint("Leave it out to have as many as are worth it.")));
+	return workers;
+}
+
+static Interval *
+chunk_argument(FunctionCallInfo fcinfo)
+{
+	Interval *chunk;
+
+	if (PG_ARGISNULL(ARG_CHUNK))
+		return NULL;
+	chunk = PG_GETARG_INTERVAL_P(ARG_CHUNK);
+	if (chunk->month < 0 || chunk->day < 0 || chunk->time < 0 ||
+		(chunk->month == 0 && chunk->day == 0 && chunk->time == 0))
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("\"chunk\" must be greater than zero"),
+			 errhint(
+				 "Give a width, such as interval '1 day', or leave it out.")));
+	return chunk;
+}
+
+static bool
+newest_first_argument(FunctionCallInfo fcinfo)
+{
+	char *order;
+
+	if (PG_ARGISNULL(ARG_ORDER))
+		return true;
+	order = text_to_cstring(PG_GETARG_TEXT_PP(ARG_ORDER));
+	if (strcmp(order, "newest first") != 0 &&
+		strcmp(order, "oldest first") != 0)
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg(
+				 "\"order\" must be \"newest first\" or \"oldest first\", not \"%s\"",
+				 order)));
+	return strcmp(order, "newest first") == 0;
+}
+
+/* Tell what would be done, rollup by rollup in the order of their chunks. */
+static void
+tell_plan(const AjBackfillPlan *plan, const char *name)
+{
+	ListCell *cell;
+
+	ereport(NOTICE,
+			(errmsg("backfill of \"%s\": %d chunks, %d workers, %s of raw rows",
+					name, list_length(plan->chunks), plan->workers,
+					text_to_cstring(DatumGetTextPP(DirectFunctionCall1(
+						pg_size_pretty, Int64GetDatum(plan->source_bytes)))))));
+	foreach (cell, plan->chunks)
+	{
+		const AjChunk *chunk = lfirst(cell);
+
+		if (chunk->kind == AJ_CHUNK_RANGE)
+			ereport(NOTICE,
+					(errmsg("chunk %d: \"%s\" from %s to before %s",
+							chunk->chunk_no, chunk->rollup,
+							pstrdup(timestamptz_to_str(chunk->range.from)),
+							timestamptz_to_str(chunk->range.to))));
+	}
+}
+
+static int64
+store(AjBackfill *backfill, const AjBackfillPlan *plan)
+{
+	ListCell *cell;
+
+	backfill->backfill_id = aj_backfill_insert(backfill);
+	foreach (cell, plan->chunks)
+	{
+		AjChunk *chunk = lfirst(cell);
+
+		CHECK_FOR_INTERRUPTS();
+		chunk->backfill_id = backfill->backfill_id;
+		aj_chunk_insert(chunk);
+	}
+	for (int i = 1; i <= backfill->workers; i++)
+		aj_backfill_add_worker(backfill, i, plan->owner, plan->owner_name);
+	(void) aj_backfill_queue_runs(backfill->backfill_id);
+	aj_wake_runs();
+	return backfill->backfill_id;
+}
+
+/*
+ * aggjobs_backfill(name, from, to, days, workers, chunk, order, parents,
+ *		dry_run) -> backfill id
+ *		Compute a range of a job's rollups, or of one rollup, and of those
+ *		below, in chunks and by several workers, in the background.
+ *
+ * Errors: 42704, 42501, 22023; 55000 where the library is not preloaded.
+ */
+Datum
+aggjobs_backfill(PG_FUNCTION_ARGS)
+{
+	AjBackfillWish wish = {.now = aj_now()};
+	AjBackfillPlan plan;
+	AjBackfill backfill = {0};
+	bool dry_run = !PG_ARGISNULL(ARG_DRY_RUN) && PG_GETARG_BOOL(ARG_DRY_RUN);
+
+	if (!dry_run)
+	{
+		aj_require_primary(fcinfo);
+		aj_segment_require("aggjobs_backfill()");
+	}
+	aj_require_argument(fcinfo, ARG_NAME, "the name of a job or rollup");
+	wish.name = text_to_cstring(PG_GETARG_TEXT_PP(ARG_NAME));
+	wish.range = range_wanted(fcinfo, wish.now);
+	wish.workers =
+		PG_ARGISNULL(ARG_WORKERS) ? 0 : workers_argument(fcinfo, ARG_WORKERS);
+	wish.chunk = chunk_argument(fcinfo);
+	wish.parents = !PG_ARGISNULL(ARG_PARENTS) && PG_GETARG_BOOL(ARG_PARENTS);
+	backfill.newest_first = newest_first_argument(fcinfo);
+	aj_backfill_plan(&wish, &plan);
+	if (dry_run)
+	{
+		tell_plan(&plan, wish.name);
+		PG_RETURN_NULL();
+	}
+	if (plan.chunks == NIL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("nothing of \"%s\" lies in the range", wish.name),
+				 errdetail("Buckets that have not ended, and those that are "
+						   "frozen, are not computed.")));
+	backfill.name = unconstify(char *, wish.name);
+	backfill.range = wish.range;
+	backfill.workers = plan.workers;
+	PG_RETURN_INT64(store(&backfill, &plan));
+}
+
+/* The backfill in the first argument, if the caller may act on it. */
+static AjBackfill *
+backfill_argument(FunctionCallInfo fcinfo)
+{
+	AjBackfill *backfill;
+	int64 id;
+
+	aj_require_argument(fcinfo, 0, "the id of a backfill");
+	id = PG_GETARG_INT64(0);
+	backfill = aj_backfill_find(id);
+	if (backfill == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("backfill " INT64_FORMAT " does not exist", id),
+				 errhint("List them with SELECT * FROM aggjobs.backfills.")));
+	if (!has_privs_of_role(GetUserId(), backfill->owner))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("permission denied for backfill " INT64_FORMAT, id)));
+	return backfill;
+}
+
+static void
+complain_of_state(const AjBackfill *backfill, const char *what,
+				  const char *hint)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("backfill " INT64_FORMAT " is %s and can't be %s",
+					backfill->backfill_id, backfill->state, what),
+			 errhint("%s", hint)));
+}
+
+/* Runs of its workers are stopped, queued ones will not start. */
+static void
+stop_workers(const AjBackfill *backfill, const char *note)
+{
+	int n;
+	int64 *runs = aj_backfill_runs(backfill->backfill_id, &n);
+	AjRunEnd end = {.status = "cancelled", .note = note};
+
+	for (int i = 0; i < n; i++)
+	{
+		if (aj_run_is_queued(runs[i]))
+			(void) aj_run_finish(runs[i], &end);
+		(void) aj_slots_stop_run(MyDatabaseId, runs[i], AJ_STOP_CANCEL, note);
+	}
+}
+
+/*
+ * aggjobs_pause_backfill(backfill_id)
+ *		Chunks that are at work are ended; no other is begun.
+ */
+Datum
+aggjobs_pause_backfill(PG_FUNCTION_ARGS)
+{
+	AjBackfill *backfill = backfill_argument(fcinfo);
+
+	aj_require_primary(fcinfo);
+	if (!aj_backfill_move(backfill->backfill_id, "running", "paused"))
+		complain_of_state(backfill, "paused",
+						  "Only one that is running can be.");
+	PG_RETURN_VOID();
+}
+
+/* aggjobs_resume_backfill(backfill_id): go on after a pause. */
+Datum
+aggjobs_resume_backfill(PG_FUNCTION_ARGS)
+{
+	AjBackfill *backfill = backfill_argument(fcinfo);
+
+	aj_require_primary(fcinfo);
+	aj_segment_require("aggjobs_resume_backfill()");
+	if (!aj_backfill_move(backfill->backfill_id, "paused", "running"))
+		complain_of_state(
+			backfill, "resumed",
+			"Only one that is paused can be; aggjobs_retry_backfill() takes up what failed or was cancelled.");
+	(void) aj_backfill_queue_runs(backfill->backfill_id);
+	aj_wake_runs();
+	PG_RETURN_VOID();
+}
+
+/*
+ * aggjobs_cancel_backfill(backfill_id)
+ *		Stop at once: chunks that are at work are undone, those that are done
+ *		stay.
+ */
+Datum
+aggjobs_cancel_backfill(PG_FUNCTION_ARGS)
+{
+	AjBackfill *backfill = backfill_argument(fcinfo);
+
+	aj_require_primary(fcinfo);
+	if (!aj_backfill_move(backfill->backfill_id, "running", "cancelled") &&
+		!aj_backfill_move(backfill->backfill_id, "paused", "cancelled"))
+		complain_of_state(backfill, "cancelled", "It is over already.");
+	if (aj_segment_present())
+		stop_workers(backfill,
+					 psprintf("backfill cancelled by %s",
+							  GetUserNameFromId(GetSessionUserId(), false)));
+	PG_RETURN_VOID();
+}
+
+/*
+ * aggjobs_retry_backfill(backfill_id) -> how many chunks are left
+ *		Take up again what has failed or was cancelled: chunks that are done
+ *		stay done.
+ */
+Datum
+aggjobs_retry_backfill(PG_FUNCTION_ARGS)
+{
+	AjBackfill *backfill = backfill_argument(fcinfo);
+
+	aj_require_primary(fcinfo);
+	aj_segment_require("aggjobs_retry_backfill()");
+	if (!aj_backfill_move(backfill->backfill_id, "failed", "running") &&
+		!aj_backfill_move(backfill->backfill_id, "cancelled", "running"))
+		complain_of_state(backfill, "retried",
+						  "Only one that has failed or was cancelled can be.");
+	aj_backfill_retry_failed(backfill->backfill_id);
+	(void) aj_backfill_queue_runs(backfill->backfill_id);
+	aj_wake_runs();
+	PG_RETURN_INT32(aj_backfill_chunks_left(backfill->backfill_id));
+}
+
+/*
+ * aggjobs_alter_backfill(backfill_id, workers)
+ *		Have so many workers from now on; those that are too many end after
+ *		their chunk.
+ */
+Datum
+aggjobs_alter_backfill(PG_FUNCTION_ARGS)
+{
+	AjBackfill *backfill = backfill_argument(fcinfo);
+	int workers;
+
+	aj_require_primary(fcinfo);
+	aj_require_argument(fcinfo, 1, "\"workers\"");
+	workers = workers_argument(fcinfo, 1);
+	aj_backfill_set_workers(backfill->backfill_id, workers);
+	for (int i = 1; i <= workers; i++)
+		aj_backfill_add_worker(backfill, i, backfill->owner,
+							   GetUserNameFromId(backfill->owner, false));
+	if (strcmp(backfill->state, "running") == 0)
+		(void) aj_backfill_queue_runs(backfill->backfill_id);
+	aj_wake_runs();
+	PG_RETURN_VOID();
+}
+
+static bool
+is_over(const char *state)
+{
+	return state == NULL ||
+		(strcmp(state, "running") != 0 && strcmp(state, "paused") != 0);
+}
+
+/* Tell when another percent is done. */
+static void
+tell_progress(int64 backfill_id, int *told)
+{
+	int chunks;
+	int done = aj_backfill_done_latest(backfill_id, &chunks);
+	int percent = chunks == 0 ? 100 : done * 100 / chunks;
+
+	if (percent == *told)
+		return;
+	*told = percent;
+	ereport(NOTICE,
+			(errmsg("backfill " INT64_FORMAT ": %d of %d chunks, %d %%",
+					backfill_id, done, chunks, percent)));
+}
+
+/*
+ * aggjobs_wait_backfill(backfill_id, timeout) -> state
+ *		Wait for the end of a backfill, with NOTICEs of how far it is; its
+ *		state then, or when the timeout is over.
+ */
+Datum
+aggjobs_wait_backfill(PG_FUNCTION_ARGS)
+{
+	TimestampTz until = DT_NOEND;
+	AjBackfill *backfill;
+	char *state;
+	int told = -1;
+
+	aj_segment_require("aggjobs_wait_backfill()");
+	backfill = backfill_argument(fcinfo);
+	if (!PG_ARGISNULL(1))
+		until = DatumGetTimestampTz(DirectFunctionCall2(
+			timestamptz_pl_interval, TimestampTzGetDatum(aj_now()),
+			PG_GETARG_DATUM(1)));
+	ConditionVariablePrepareToSleep(&aj_segment()->run_ended);
+	while (!is_over(state = aj_backfill_state_latest(backfill->backfill_id)) &&
+		   aj_now() < until)
+	{
+		tell_progress(backfill->backfill_id, &told);
+		(void) ConditionVariableTimedSleep(&aj_segment()->run_ended,
+										   Min(aj_milliseconds_until(until),
+											   LOOK_AGAIN_MS),
+										   aj_wait_event("AggjobsWait"));
+	}
+	ConditionVariableCancelSleep();
+	tell_progress(backfill->backfill_id, &told);
+	if (state == NULL)
+		PG_RETURN_NULL();
+	PG_RETURN_TEXT_P(cstring_to_text(state));
+}
