@@ -238,7 +238,7 @@ subtest 'a copied database does nothing until it is told to' => sub {
 subtest 'a run that does not heed its cancel' => sub {
 	add_job($node, 'app', 'stubborn', undef, qq{
 		DO \$do\$ BEGIN LOOP BEGIN EXECUTE '$FOREVER';
-		EXCEPTION WHEN query_canceled THEN NULL; END; END LOOP; END \$do\$});
+		EXCEPTION WHEN query_canceled THEN NULL; END; END LOOP; END \$do\$}, retries => 0);
 	my $run = trigger($node, 'app', 'stubborn');
 	wait_in_command($node, 'app', $run);
 
@@ -257,7 +257,7 @@ subtest 'a run that does not heed its cancel' => sub {
 };
 
 subtest 'a job that drops the extension' => sub {
-	add_job($node, 'app', 'suicide', undef, 'DROP EXTENSION pg_aggjobs');
+	add_job($node, 'app', 'suicide', undef, 'DROP EXTENSION pg_aggjobs', retries => 0);
 	my ($run, $status) = run_to_end($node, 'app', 'suicide');
 
 	isnt($status, 'succeeded', 'does not get far');
