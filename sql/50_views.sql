@@ -262,7 +262,8 @@ SELECT j.job_name,
 FROM aggjobs.job j
      JOIN aggjobs.job_state s USING (job_id)
      LEFT JOIN aggjobs.run r USING (job_id)
-WHERE pg_catalog.pg_has_role(j.owner::oid, 'USAGE') OR pg_catalog.pg_has_role('pg_monitor', 'USAGE')
+WHERE j.backfill_id IS NULL
+  AND (pg_catalog.pg_has_role(j.owner::oid, 'USAGE') OR pg_catalog.pg_has_role('pg_monitor', 'USAGE'))
 GROUP BY j.job_id, j.job_name, s.failures_in_a_row, s.last_slot, s.next_slot;
 COMMENT ON VIEW aggjobs.job_stats IS 'figures per job over the history that is kept';
 COMMENT ON COLUMN aggjobs.job_stats.job_name IS 'job';
@@ -591,8 +592,9 @@ SELECT 'copied',
        CASE WHEN count(*) = 0 THEN 'all jobs belong to this database'
             ELSE pg_catalog.format('%s jobs were copied from another database and wait for SELECT aggjobs_resume(NULL)', count(*)) END
 FROM aggjobs.job j
-WHERE j.enabled AND j.database_oid <> (SELECT d.oid FROM pg_catalog.pg_database d
-                                       WHERE d.datname = pg_catalog.current_database())
+WHERE j.enabled AND j.backfill_id IS NULL
+  AND j.database_oid <> (SELECT d.oid FROM pg_catalog.pg_database d
+                         WHERE d.datname = pg_catalog.current_database())
 UNION ALL
 SELECT 'freshness',
        CASE WHEN count(*) = 0 THEN 'ok' ELSE 'degraded' END,

@@ -402,6 +402,8 @@ tell_progress(int64 backfill_id, int *told)
  * aggjobs_wait_backfill(backfill_id, timeout) -> state
  *		Wait for the end of a backfill, with NOTICEs of how far it is; its
  *		state then, or when the timeout is over.
+ *
+ * Errors: 55000 if it was begun or resumed by this very transaction.
  */
 Datum
 aggjobs_wait_backfill(PG_FUNCTION_ARGS)
@@ -417,6 +419,15 @@ aggjobs_wait_backfill(PG_FUNCTION_ARGS)
 		until = DatumGetTimestampTz(DirectFunctionCall2(
 			timestamptz_pl_interval, TimestampTzGetDatum(aj_now()),
 			PG_GETARG_DATUM(1)));
+	if (backfill->uncommitted && !is_over(backfill->state))
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg(
+				 "backfill " INT64_FORMAT
+				 " was changed by this transaction and goes on when it commits",
+				 backfill->backfill_id),
+			 errhint("COMMIT first, then wait.")));
 	ConditionVariablePrepareToSleep(&aj_segment()->run_ended);
 	while (!is_over(state = aj_backfill_state_latest(backfill->backfill_id)) &&
 		   aj_now() < until)

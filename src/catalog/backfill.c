@@ -28,6 +28,7 @@
  */
 #include "base/compat.h"
 
+#include "access/xact.h"
 #include "base/clock.h"
 #include "base/spi.h"
 #include "catalog/backfill.h"
@@ -69,12 +70,13 @@ aj_backfill_find(int64 backfill_id)
 	MemoryContext context = CurrentMemoryContext;
 	AjBackfill *backfill = NULL;
 	AjSpi spi;
+	bool isnull;
 
 	aj_spi_open(&spi, AJ_RIGHTS_CATALOG);
 	if (aj_spi_run("SELECT b.backfill_name, b.from_time, b.to_time, b.workers,"
 				   " b.newest_first, b.state, (SELECT j.owner::oid"
 				   " FROM aggjobs.job j WHERE j.backfill_id = b.backfill_id"
-				   " LIMIT 1) FROM aggjobs.backfill b"
+				   " LIMIT 1), b.xmin FROM aggjobs.backfill b"
 				   " WHERE b.backfill_id = $1",
 				   AJ_ARGS(aj_arg_int8(backfill_id))) > 0)
 	{
@@ -87,6 +89,8 @@ aj_backfill_find(int64 backfill_id)
 		backfill->newest_first = aj_spi_bool(0, 5);
 		backfill->state = aj_spi_text(0, 6, context);
 		backfill->owner = aj_spi_oid(0, 7);
+		backfill->uncommitted = TransactionIdIsCurrentTransactionId(
+			DatumGetTransactionId(aj_spi_datum(0, 8, &isnull)));
 	}
 	aj_spi_close(&spi);
 	return backfill;
@@ -390,7 +394,8 @@ aj_chunk_take(const AjBackfill *backfill, int worker, int64 run_id,
 
 	aj_spi_open(&spi, AJ_RIGHTS_CATALOG);
 	if (aj_spi_run("SELECT FROM aggjobs.backfill b WHERE b.backfill_id = $1"
-				   " AND b.state = 'running' AND b.workers >= $2 FOR SHARE",
+				   " AND b.state = 'running' AND b.workers >= $2"
+				   " FOR KEY SHARE",
 				   AJ_ARGS(aj_arg_int8(backfill->backfill_id),
 						   aj_arg_int4(worker))) > 0)
 	{

@@ -46,7 +46,8 @@ typedef struct AjBackfill
 	int workers;
 	bool newest_first;
 	char *state;
-	Oid owner; /* of its workers; InvalidOid if they are gone */
+	Oid owner;		  /* of its workers; InvalidOid if they are gone */
+	bool uncommitted; /* written by the transaction that is open here */
 } AjBackfill;
 
 /* What there is for a worker to do. */

@@ -230,6 +230,7 @@ subtest 'what is refused' => sub {
 		q{aggjobs_backfill('hours', chunk => '-1 day')} => qr/"chunk" must be greater than zero/,
 		q{aggjobs_backfill('hours', "order" => 'random')} => qr/"order" must be "newest first" or "oldest first", not "random"/,
 		q{aggjobs_backfill('hours', now() + interval '1 day', now() + interval '2 days')} => qr/nothing of "hours" lies in the range/,
+		q{aggjobs_wait_backfill(aggjobs_backfill('hours'))} => qr/was changed by this transaction and goes on when it commits/,
 		q{aggjobs_wait_backfill(4711)} => qr/backfill 4711 does not exist/,
 		q{aggjobs_resume_backfill(1)} => qr/backfill 1 is succeeded and can't be resumed/,
 		q{aggjobs_cancel_backfill(1)} => qr/backfill 1 is succeeded and can't be cancelled/,
