@@ -86,6 +86,7 @@ cmd_asan() {
     PRELOAD="$(gcc -print-file-name=libasan.so) $(gcc -print-file-name=libubsan.so) $shim"
     ASAN_OPTIONS=detect_leaks=0:abort_on_error=1:log_path=$PLACE/reports/asan
     UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1:abort_on_error=1:log_path=$PLACE/reports/ubsan
+    export ASAN_OPTIONS UBSAN_OPTIONS
     if ! timeout -s KILL 10 env LD_PRELOAD="$PRELOAD" "$("$PG_CONFIG" --bindir)/postgres" -V >/dev/null 2>&1; then
         say "the address sanitizer's runtime does not work with this server's libraries:"
         say "only undefined behaviour is checked"
@@ -93,7 +94,7 @@ cmd_asan() {
         PRELOAD=
     fi
     EXTRA_COPT="-fsanitize=$SANITIZE -O1"
-    export EXTRA_COPT PRELOAD ASAN_OPTIONS UBSAN_OPTIONS
+    export EXTRA_COPT PRELOAD
     cmd_test "${suites[@]}" || status=1
     no_reports "$PLACE/reports" && return $status
 }

@@ -12,7 +12,9 @@ my $db = 'postgres';
 # The programs find everything relative to themselves, so that a copy of the tree
 # that holds programs, libraries and scripts is an installation.
 my %dirs = map { $_ => `pg_config --$_` =~ s/\s+$//r } qw(bindir pkglibdir sharedir);
-my ($root) = $dirs{bindir} =~ m{^(/.*)/usr/} or die "no tree of its own: $dirs{bindir}";
+my $root = $dirs{bindir};
+$root =~ s{/[^/]+$}{} until $root eq '' || -e "$root/version";
+die "no tree of its own: $dirs{bindir}" if $root eq '';
 my $tree = PostgreSQL::Test::Utils::tempdir;
 system_or_bail('cp', '-a', "$root/.", $tree);
 s/^\Q$root\E/$tree/ for values %dirs;
