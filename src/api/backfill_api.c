@@ -174,7 +174,7 @@ store(AjBackfill *backfill, const AjBackfillPlan *plan)
 	}
 	for (int i = 1; i <= backfill->workers; i++)
 		aj_backfill_add_worker(backfill, i, plan->owner, plan->owner_name);
-	(void) aj_backfill_queue_runs(backfill->backfill_id);
+	aj_backfill_queue_runs(backfill->backfill_id);
 	aj_wake_runs();
 	return backfill->backfill_id;
 }
@@ -303,7 +303,7 @@ aggjobs_resume_backfill(PG_FUNCTION_ARGS)
 		complain_of_state(
 			backfill, "resumed",
 			"Only one that is paused can be; aggjobs_retry_backfill() takes up what failed or was cancelled.");
-	(void) aj_backfill_queue_runs(backfill->backfill_id);
+	aj_backfill_queue_runs(backfill->backfill_id);
 	aj_wake_runs();
 	PG_RETURN_VOID();
 }
@@ -346,7 +346,7 @@ aggjobs_retry_backfill(PG_FUNCTION_ARGS)
 		complain_of_state(backfill, "retried",
 						  "Only one that has failed or was cancelled can be.");
 	aj_backfill_retry_failed(backfill->backfill_id);
-	(void) aj_backfill_queue_runs(backfill->backfill_id);
+	aj_backfill_queue_runs(backfill->backfill_id);
 	aj_wake_runs();
 	PG_RETURN_INT32(aj_backfill_chunks_left(backfill->backfill_id));
 }
@@ -370,7 +370,7 @@ aggjobs_alter_backfill(PG_FUNCTION_ARGS)
 		aj_backfill_add_worker(backfill, i, backfill->owner,
 							   GetUserNameFromId(backfill->owner, false));
 	if (strcmp(backfill->state, "running") == 0)
-		(void) aj_backfill_queue_runs(backfill->backfill_id);
+		aj_backfill_queue_runs(backfill->backfill_id);
 	aj_wake_runs();
 	PG_RETURN_VOID();
 }

@@ -222,13 +222,13 @@ aj_backfill_add_worker(const AjBackfill *backfill, int worker, Oid owner,
 
 /*
  * aj_backfill_queue_runs
- *		Queue a run for each worker of a backfill that has none; returns how
- *		many.  Workers beyond the number that is wanted get none.
+ *		Queue a run for each worker of a backfill that has none.  Workers
+ *		beyond the number that is wanted get none.
  */
-int
+void
 aj_backfill_queue_runs(int64 backfill_id)
 {
-	return (int) aj_catalog_run(
+	(void) aj_catalog_run(
 		"INSERT INTO aggjobs.run (job_id, job_name, owner, status, trigger,"
 		" queued_at) SELECT j.job_id, j.job_name, j.owner, 'queued',"
 		" 'backfill', $2 FROM aggjobs.backfill b"
@@ -261,13 +261,13 @@ aj_backfill_runs(int64 backfill_id, int *n)
 }
 
 /* Remove backfills that ended so many minutes ago, with their jobs. */
-int
+void
 aj_backfills_prune(int keep_minutes)
 {
-	return (int) aj_catalog_run(
-		"DELETE FROM aggjobs.backfill b"
-		" WHERE b.ended_at < $1 - make_interval(mins => $2)",
-		AJ_ARGS(aj_arg_time(aj_now()), aj_arg_int4(keep_minutes)));
+	(void) aj_catalog_run("DELETE FROM aggjobs.backfill b"
+						  " WHERE b.ended_at < $1 - make_interval(mins => $2)",
+						  AJ_ARGS(aj_arg_time(aj_now()),
+								  aj_arg_int4(keep_minutes)));
 }
 
 /* Store a chunk that waits. */

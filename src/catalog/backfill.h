@@ -70,9 +70,9 @@ extern int aj_backfill_chunks_left(int64 backfill_id);
 extern int aj_backfill_done_latest(int64 backfill_id, int *chunks);
 extern void aj_backfill_add_worker(const AjBackfill *backfill, int worker,
 								   Oid owner, const char *owner_name);
-extern int aj_backfill_queue_runs(int64 backfill_id);
+extern void aj_backfill_queue_runs(int64 backfill_id);
 extern int64 *aj_backfill_runs(int64 backfill_id, int *n);
-extern int aj_backfills_prune(int keep_minutes);
+extern void aj_backfills_prune(int keep_minutes);
 
 extern AjRange *aj_chunk_ranges(int64 backfill_id, const char *rollup, int *n);
 extern void aj_chunk_insert(const AjChunk *chunk);

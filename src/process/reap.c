@@ -373,7 +373,7 @@ prune_old(void *arg)
 	Pruning *pruning = arg;
 
 	pruning->gone = aj_runs_prune_old(aj_keep_age, PRUNE_ROWS);
-	(void) aj_backfills_prune(aj_backfill_keep);
+	aj_backfills_prune(aj_backfill_keep);
 }
 
 /*
