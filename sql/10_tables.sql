@@ -28,6 +28,9 @@ CREATE TABLE aggjobs.backfill (
 	to_time       timestamptz NOT NULL,
 	workers       integer NOT NULL CHECK (workers BETWEEN 1 AND 64),
 	newest_first  boolean NOT NULL,
+	chunk_width   interval,
+	step          jsonb,
+	run_id        bigint,
 	state         text NOT NULL DEFAULT 'running'
 	              CHECK (state IN ('running', 'paused', 'succeeded', 'failed', 'cancelled')),
 	created_by    name NOT NULL DEFAULT session_user,
@@ -35,8 +38,13 @@ CREATE TABLE aggjobs.backfill (
 	started_at    timestamptz,
 	ended_at      timestamptz
 ) WITH (fillfactor = 50);
-COMMENT ON TABLE aggjobs.backfill IS 'long refreshes that are cut into chunks; its workers are jobs that name it';
+COMMENT ON TABLE aggjobs.backfill IS 'long work that is cut into chunks; its workers are jobs that name it';
 COMMENT ON COLUMN aggjobs.backfill.backfill_name IS 'the job or rollup that was asked for';
+COMMENT ON COLUMN aggjobs.backfill.chunk_width IS 'width of chunks that was asked for; NULL: they follow the time that they take';
+COMMENT ON COLUMN aggjobs.backfill.step IS
+	'the step of the run that began it, with the names and types of the columns if its kind is parts; NULL: no run did';
+COMMENT ON COLUMN aggjobs.backfill.run_id IS
+	'the run that began it and works at it as worker 1: if that ends, so does the backfill; NULL: all workers are jobs';
 COMMENT ON COLUMN aggjobs.backfill.from_time IS 'first instant that was asked for; -infinity: all';
 COMMENT ON COLUMN aggjobs.backfill.started_at IS 'when the first chunk was taken';
 
@@ -45,12 +53,12 @@ CREATE TABLE aggjobs.chunk (
 	backfill_id  bigint NOT NULL REFERENCES aggjobs.backfill ON DELETE CASCADE,
 	chunk_no     integer NOT NULL,
 	stage        integer NOT NULL,
-	kind         text NOT NULL CHECK (kind IN ('prepare', 'range', 'step')),
+	kind         text NOT NULL CHECK (kind IN ('prepare', 'range', 'step', 'part')),
 	rollup_name  text,
 	from_time    timestamptz NOT NULL,
 	to_time      timestamptz NOT NULL,
 	step         jsonb,
-	state        text NOT NULL DEFAULT 'waiting' CHECK (state IN ('waiting', 'running', 'done', 'failed')),
+	state        text NOT NULL DEFAULT 'waiting' CHECK (state IN ('waiting', 'running', 'done', 'skipped', 'failed')),
 	worker       integer,
 	run_id       bigint,
 	attempts     integer NOT NULL DEFAULT 0,
@@ -60,17 +68,24 @@ CREATE TABLE aggjobs.chunk (
 	rows_read    bigint,
 	rows_deleted bigint,
 	rows_written bigint,
+	rows_skipped bigint,
+	bytes_read   bigint,
 	wal_bytes    bigint,
 	cpu_seconds  double precision,
 	error        text,
 	sqlstate     text,
+	sample       jsonb,
 	PRIMARY KEY (backfill_id, chunk_no)
 ) WITH (fillfactor = 50);
+CREATE INDEX chunk_open_idx ON aggjobs.chunk (backfill_id, chunk_no) WHERE state IN ('waiting', 'running');
 COMMENT ON TABLE aggjobs.chunk IS 'the pieces of backfills, with what was done and by whom';
 COMMENT ON COLUMN aggjobs.chunk.stage IS
 	'a chunk waits until all of a lower stage that overlap its range are over';
 COMMENT ON COLUMN aggjobs.chunk.kind IS
-	'prepare: take in changes and move the horizon of a rollup; range: compute; step: run a step of the job';
+	'prepare: take in changes and move the horizon of a rollup; range: compute; step: run a step of the job; part: run the command of a step of kind parts';
+COMMENT ON COLUMN aggjobs.chunk.step IS 'the step; of a part, its columns and their values as text';
+COMMENT ON COLUMN aggjobs.chunk.rows_skipped IS 'rows of the source in a range that was given up';
+COMMENT ON COLUMN aggjobs.chunk.sample IS 'some of them';
 COMMENT ON COLUMN aggjobs.chunk.attempts IS 'how often it was taken';
 COMMENT ON COLUMN aggjobs.chunk.ready_at IS 'not to be taken before; NULL: at once';
 

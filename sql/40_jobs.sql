@@ -35,6 +35,28 @@ LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'aggjobs_create_job';
 COMMENT ON FUNCTION @extschema@.aggjobs_create_job(text, text, jsonb, text, text, interval, text, jsonb, boolean, integer, integer, interval, name, text, integer, interval, text, integer, interval, interval, text, integer, integer, text[]) IS
 	'make a job of ordered steps and return its id; a NULL schedule runs it only by hand';
 
+CREATE FUNCTION @extschema@.aggjobs_create_parted_job(
+	name        text,
+	parts_query text,
+	command     text,
+	workers     integer DEFAULT NULL,
+	schedule    text DEFAULT NULL,
+	time_zone   text DEFAULT 'UTC',
+	description text DEFAULT NULL,
+	timeout     interval DEFAULT NULL,
+	retries     integer DEFAULT NULL,
+	settings    jsonb DEFAULT NULL)
+RETURNS bigint
+LANGUAGE sql VOLATILE
+BEGIN ATOMIC
+	SELECT @extschema@.aggjobs_create_job(name, schedule,
+		pg_catalog.jsonb_build_array(pg_catalog.jsonb_strip_nulls(pg_catalog.jsonb_build_object(
+			'kind', 'parts', 'parts_query', parts_query, 'command', command, 'workers', workers))),
+		time_zone => time_zone, description => description, timeout => timeout, retries => retries, settings => settings);
+END;
+COMMENT ON FUNCTION @extschema@.aggjobs_create_parted_job(text, text, text, integer, text, text, text, interval, integer, jsonb) IS
+	'make a job that runs a command once for each row of a query, whose columns are its parameters $1, $2, ..., by several workers; returns its id';
+
 CREATE FUNCTION @extschema@.aggjobs_schedule(
 	name      text,
 	schedule  text,

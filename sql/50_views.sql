@@ -344,9 +344,12 @@ CREATE VIEW aggjobs.chunks WITH (security_barrier) AS
 SELECT c.backfill_id, c.chunk_no, c.state, c.kind, c.rollup_name,
        c.from_time AS "from", c.to_time AS "to", c.worker, c.attempts,
        c.started_at, c.ended_at, c.ended_at - c.started_at AS duration,
-       c.rows_read, c.rows_deleted, c.rows_written, c.wal_bytes, c.cpu_seconds,
+       c.rows_read, c.rows_deleted, c.rows_written, c.rows_skipped,
+       c.bytes_read, c.wal_bytes, c.cpu_seconds,
        CASE WHEN o.mine THEN c.error END AS error,
-       c.sqlstate, c.ready_at, c.stage, c.run_id,
+       c.sqlstate,
+       CASE WHEN o.mine THEN c.sample END AS sample,
+       c.ready_at, c.stage, c.run_id,
        CASE WHEN o.mine THEN c.step END AS step
 FROM aggjobs.chunk c
      CROSS JOIN LATERAL (SELECT pg_catalog.pg_has_role(j.owner::oid, 'USAGE') AS mine FROM aggjobs.job j
@@ -355,8 +358,8 @@ WHERE o.mine OR pg_catalog.pg_has_role('pg_monitor', 'USAGE');
 COMMENT ON VIEW aggjobs.chunks IS 'chunks of backfills: their ranges, who has computed them, and what was done';
 COMMENT ON COLUMN aggjobs.chunks.backfill_id IS 'backfill';
 COMMENT ON COLUMN aggjobs.chunks.chunk_no IS 'number in it, from 1';
-COMMENT ON COLUMN aggjobs.chunks.state IS 'waiting, running, done or failed';
-COMMENT ON COLUMN aggjobs.chunks.kind IS 'prepare (a rollup, before its ranges), range, or step (of a job)';
+COMMENT ON COLUMN aggjobs.chunks.state IS 'waiting, running, done, skipped (its command said so) or failed';
+COMMENT ON COLUMN aggjobs.chunks.kind IS 'prepare (a rollup, before its ranges), range, step (of a job), or part (of a job of parts)';
 COMMENT ON COLUMN aggjobs.chunks.rollup_name IS 'rollup; NULL for a step';
 COMMENT ON COLUMN aggjobs.chunks."from" IS 'first instant';
 COMMENT ON COLUMN aggjobs.chunks."to" IS 'first instant after it';
@@ -368,14 +371,17 @@ COMMENT ON COLUMN aggjobs.chunks.duration IS 'time between';
 COMMENT ON COLUMN aggjobs.chunks.rows_read IS 'rows of the source that were read';
 COMMENT ON COLUMN aggjobs.chunks.rows_deleted IS 'rows deleted from the rollup';
 COMMENT ON COLUMN aggjobs.chunks.rows_written IS 'rows inserted into the rollup and updated';
+COMMENT ON COLUMN aggjobs.chunks.rows_skipped IS 'rows of the source in a range that was given up';
+COMMENT ON COLUMN aggjobs.chunks.bytes_read IS 'bytes of the blocks that were looked at, wherever they were found';
 COMMENT ON COLUMN aggjobs.chunks.wal_bytes IS 'bytes of write-ahead log';
 COMMENT ON COLUMN aggjobs.chunks.cpu_seconds IS 'CPU time';
 COMMENT ON COLUMN aggjobs.chunks.error IS 'what went wrong last; NULL for backfills of others';
 COMMENT ON COLUMN aggjobs.chunks.sqlstate IS 'its SQLSTATE';
+COMMENT ON COLUMN aggjobs.chunks.sample IS 'some rows of a range that was given up; NULL for backfills of others';
 COMMENT ON COLUMN aggjobs.chunks.ready_at IS 'a chunk that failed is not taken before';
 COMMENT ON COLUMN aggjobs.chunks.stage IS 'it waits for all chunks of lower stages that overlap its range';
 COMMENT ON COLUMN aggjobs.chunks.run_id IS 'run of the worker that took it last';
-COMMENT ON COLUMN aggjobs.chunks.step IS 'the step, if it is one';
+COMMENT ON COLUMN aggjobs.chunks.step IS 'the step, if it is one; of a part, its columns and their values';
 
 /*
  * How long the rest takes is told from the chunks of each rollup that are done:
@@ -385,31 +391,34 @@ CREATE VIEW aggjobs.backfills WITH (security_barrier) AS
 SELECT b.backfill_id,
        b.backfill_name AS name,
        b.state,
-       round(100.0 * c.done / nullif(c.chunks, 0), 1) AS percent,
-       c.chunks, c.done, c.running, c.failed,
+       round(100.0 * (c.done + c.skipped) / nullif(c.chunks, 0), 1) AS percent,
+       c.chunks, c.done, c.running, c.skipped, c.failed,
        c.rows_read + coalesce(w.rows_read, 0) AS rows_read,
-       c.rows_written,
+       c.rows_written, c.rows_skipped,
        round((c.rows_read + coalesce(w.rows_read, 0))
              / nullif(extract(epoch FROM coalesce(b.ended_at, pg_catalog.clock_timestamp()) - b.started_at), 0)) AS rate,
        CASE WHEN b.state = 'running' AND e.left_seconds IS NOT NULL
             THEN pg_catalog.make_interval(secs => round((e.left_seconds / greatest(c.running, 1))::numeric, 1)::double precision) END AS eta,
        CASE WHEN b.state = 'running' AND e.left_seconds IS NOT NULL
             THEN pg_catalog.format('%s chunks are left, at the pace of the %s of their rollups that are done, by %s workers',
-                                   c.chunks - c.done - c.failed, e.known, greatest(c.running, 1)) END AS eta_basis,
+                                   c.chunks - c.done - c.skipped - c.failed, e.known, greatest(c.running, 1)) END AS eta_basis,
        b.workers,
        b.from_time AS "from", b.to_time AS "to",
        b.started_at, b.ended_at,
        coalesce(b.ended_at, pg_catalog.clock_timestamp()) - b.started_at AS duration,
-       c.wal_bytes, c.cpu_seconds,
+       c.bytes_read, c.wal_bytes, c.cpu_seconds,
        CASE WHEN b.newest_first THEN 'newest first' ELSE 'oldest first' END AS "order",
-       j.owner, b.created_by, b.created_at
+       b.run_id, j.owner, b.created_by, b.created_at
 FROM aggjobs.backfill b
      CROSS JOIN LATERAL (SELECT count(*) AS chunks,
                                 count(*) FILTER (WHERE k.state = 'done') AS done,
                                 count(*) FILTER (WHERE k.state = 'running') AS running,
+                                count(*) FILTER (WHERE k.state = 'skipped') AS skipped,
                                 count(*) FILTER (WHERE k.state = 'failed') AS failed,
                                 coalesce(sum(k.rows_read), 0) AS rows_read,
                                 coalesce(sum(k.rows_written), 0) AS rows_written,
+                                coalesce(sum(k.rows_skipped), 0) AS rows_skipped,
+                                sum(k.bytes_read) AS bytes_read,
                                 sum(k.wal_bytes) AS wal_bytes,
                                 sum(k.cpu_seconds) AS cpu_seconds
                          FROM aggjobs.chunk k WHERE k.backfill_id = b.backfill_id) c
@@ -426,15 +435,17 @@ FROM aggjobs.backfill b
 WHERE pg_catalog.pg_has_role(j.owner::oid, 'USAGE') OR pg_catalog.pg_has_role('pg_monitor', 'USAGE');
 COMMENT ON VIEW aggjobs.backfills IS 'backfills: how far each is, and how fast';
 COMMENT ON COLUMN aggjobs.backfills.backfill_id IS 'number';
-COMMENT ON COLUMN aggjobs.backfills.name IS 'job or rollup that was asked for';
+COMMENT ON COLUMN aggjobs.backfills.name IS 'job or rollup that was asked for, or whose run began it';
 COMMENT ON COLUMN aggjobs.backfills.state IS 'running, paused, succeeded, failed (some chunks were given up) or cancelled';
-COMMENT ON COLUMN aggjobs.backfills.percent IS 'chunks that are done, of all';
+COMMENT ON COLUMN aggjobs.backfills.percent IS 'chunks that are done or skipped, of all';
 COMMENT ON COLUMN aggjobs.backfills.chunks IS 'how many there are';
 COMMENT ON COLUMN aggjobs.backfills.done IS 'how many are done';
 COMMENT ON COLUMN aggjobs.backfills.running IS 'how many are at work';
+COMMENT ON COLUMN aggjobs.backfills.skipped IS 'how many parts their command has skipped';
 COMMENT ON COLUMN aggjobs.backfills.failed IS 'how many were given up';
 COMMENT ON COLUMN aggjobs.backfills.rows_read IS 'rows of sources that were read, those of chunks at work included';
 COMMENT ON COLUMN aggjobs.backfills.rows_written IS 'rows of rollups that were written by chunks that are done';
+COMMENT ON COLUMN aggjobs.backfills.rows_skipped IS 'rows of sources in ranges that were given up';
 COMMENT ON COLUMN aggjobs.backfills.rate IS 'rows read per second since the start';
 COMMENT ON COLUMN aggjobs.backfills.eta IS 'about how long it still takes; NULL while nothing is known of a rollup';
 COMMENT ON COLUMN aggjobs.backfills.eta_basis IS 'how that was found';
@@ -444,9 +455,11 @@ COMMENT ON COLUMN aggjobs.backfills."to" IS 'first instant after what was asked 
 COMMENT ON COLUMN aggjobs.backfills.started_at IS 'when the first chunk was taken';
 COMMENT ON COLUMN aggjobs.backfills.ended_at IS 'when the last was over';
 COMMENT ON COLUMN aggjobs.backfills.duration IS 'time between, or until now';
+COMMENT ON COLUMN aggjobs.backfills.bytes_read IS 'bytes of blocks that were looked at';
 COMMENT ON COLUMN aggjobs.backfills.wal_bytes IS 'bytes of write-ahead log';
 COMMENT ON COLUMN aggjobs.backfills.cpu_seconds IS 'CPU time of the workers';
 COMMENT ON COLUMN aggjobs.backfills."order" IS 'which chunks are taken first';
+COMMENT ON COLUMN aggjobs.backfills.run_id IS 'run that began it, is its first worker and needs its outcome; NULL: somebody asked for it';
 COMMENT ON COLUMN aggjobs.backfills.owner IS 'role as which it is done';
 COMMENT ON COLUMN aggjobs.backfills.created_by IS 'session user who asked for it';
 COMMENT ON COLUMN aggjobs.backfills.created_at IS 'when';
@@ -459,7 +472,7 @@ SELECT j.backfill_id,
             WHEN c.chunk_no IS NULL THEN 'waiting'
             ELSE 'at work' END AS state,
        w.pid,
-       d.done, d.failed, d.rows_read + coalesce(w.rows_read, 0) AS rows_read, d.rows_written,
+       d.done, d.skipped, d.failed, d.rows_read + coalesce(w.rows_read, 0) AS rows_read, d.rows_written,
        c.chunk_no, c.rollup_name, c.from_time AS "from", c.to_time AS "to",
        w.phase,
        c.started_at AS chunk_started_at,
@@ -468,12 +481,15 @@ SELECT j.backfill_id,
        coalesce(w.seen_at, d.seen_at) AS seen_at,
        r.run_id
 FROM aggjobs.job j
+     JOIN aggjobs.backfill b USING (backfill_id)
      LEFT JOIN LATERAL (SELECT o.run_id, o.status FROM aggjobs.run o
-                        WHERE o.job_id = j.job_id AND o.status IN ('queued', 'running')
+                        WHERE (o.job_id = j.job_id OR o.run_id = b.run_id AND (j.steps -> 0 ->> 'worker')::integer = 1)
+                          AND o.status IN ('queued', 'running')
                         ORDER BY o.status DESC LIMIT 1) r ON true
      LEFT JOIN aggjobs.worker_slots() w ON w.run_id = r.run_id
      LEFT JOIN aggjobs.chunk c ON c.backfill_id = j.backfill_id AND c.run_id = r.run_id AND c.state = 'running'
      CROSS JOIN LATERAL (SELECT count(*) FILTER (WHERE k.state = 'done') AS done,
+                                count(*) FILTER (WHERE k.state = 'skipped') AS skipped,
                                 count(*) FILTER (WHERE k.state = 'failed') AS failed,
                                 coalesce(sum(k.rows_read), 0) AS rows_read,
                                 coalesce(sum(k.rows_written), 0) AS rows_written,
@@ -490,6 +506,7 @@ COMMENT ON COLUMN aggjobs.backfill_workers.state IS
 	'queued, at work, waiting (for chunks that others have), or ended';
 COMMENT ON COLUMN aggjobs.backfill_workers.pid IS 'process id';
 COMMENT ON COLUMN aggjobs.backfill_workers.done IS 'chunks that it has done';
+COMMENT ON COLUMN aggjobs.backfill_workers.skipped IS 'parts that their command has skipped';
 COMMENT ON COLUMN aggjobs.backfill_workers.failed IS 'chunks that it was the last to try, and that were given up';
 COMMENT ON COLUMN aggjobs.backfill_workers.rows_read IS 'rows of sources that it has read, those of its chunk included';
 COMMENT ON COLUMN aggjobs.backfill_workers.rows_written IS 'rows of rollups that it has written in chunks that are done';
@@ -497,7 +514,8 @@ COMMENT ON COLUMN aggjobs.backfill_workers.chunk_no IS 'chunk that it is at';
 COMMENT ON COLUMN aggjobs.backfill_workers.rollup_name IS 'rollup of that chunk';
 COMMENT ON COLUMN aggjobs.backfill_workers."from" IS 'first instant of that chunk';
 COMMENT ON COLUMN aggjobs.backfill_workers."to" IS 'first instant after it';
-COMMENT ON COLUMN aggjobs.backfill_workers.phase IS 'starting, computing or writing';
+COMMENT ON COLUMN aggjobs.backfill_workers.phase IS
+	'starting, computing or writing; waiting: locks, or WAL, while no chunk is begun as others come first';
 COMMENT ON COLUMN aggjobs.backfill_workers.chunk_started_at IS 'when it took that chunk';
 COMMENT ON COLUMN aggjobs.backfill_workers.chunk_rows_read IS 'rows of the source read in that chunk, as of the last bucket';
 COMMENT ON COLUMN aggjobs.backfill_workers.chunk_blocks_read IS 'blocks looked at in that chunk, as of the last sign of life';
@@ -664,3 +682,27 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION @extschema@.aggjobs_logs(bigint, integer, timestamptz) IS
 	'log lines of a run, in order; tail gives the last ones, since those raised later';
+
+/* A run is a worker's whose job it is of, or if it has done a chunk as worker 1. */
+CREATE FUNCTION @extschema@.aggjobs_backfill_logs(backfill_id bigint, worker integer DEFAULT NULL, tail integer DEFAULT NULL, since timestamptz DEFAULT NULL)
+RETURNS TABLE (logged_at timestamptz, worker_no integer, run_id bigint, level text, message text)
+LANGUAGE sql STABLE PARALLEL RESTRICTED
+BEGIN ATOMIC
+	SELECT t.logged_at, t.worker, t.run_id, t.level, t.message
+	FROM (SELECT l.seq, l.logged_at, r.worker, l.run_id, l.level, l.message
+	      FROM (SELECT o.run_id, (j.steps -> 0 ->> 'worker')::integer AS worker
+	            FROM aggjobs.job j JOIN aggjobs.run o USING (job_id)
+	            WHERE j.backfill_id = aggjobs_backfill_logs.backfill_id
+	            UNION SELECT b.run_id, 1 FROM aggjobs.backfill b
+	            WHERE b.backfill_id = aggjobs_backfill_logs.backfill_id AND b.run_id IS NOT NULL
+	            UNION SELECT c.run_id, c.worker FROM aggjobs.chunk c
+	            WHERE c.backfill_id = aggjobs_backfill_logs.backfill_id AND c.run_id IS NOT NULL) r
+	           JOIN aggjobs.run_logs l USING (run_id)
+	      WHERE (aggjobs_backfill_logs.worker IS NULL OR r.worker = aggjobs_backfill_logs.worker)
+	        AND (since IS NULL OR l.logged_at > since)
+	      ORDER BY l.logged_at DESC, l.run_id DESC, l.seq DESC
+	      LIMIT tail) t
+	ORDER BY t.logged_at, t.run_id, t.seq;
+END;
+COMMENT ON FUNCTION @extschema@.aggjobs_backfill_logs(bigint, integer, integer, timestamptz) IS
+	'log lines of all workers of a backfill by time, or of one; tail gives the last ones, since those raised later';

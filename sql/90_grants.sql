@@ -88,6 +88,7 @@ GRANT SELECT ON aggjobs.jobs, aggjobs.runs, aggjobs.run_logs, aggjobs.workers, a
 GRANT EXECUTE ON FUNCTION aggjobs.scheduler_state(), aggjobs.version(), aggjobs.worker_slots() TO pg_monitor;
 GRANT EXECUTE ON FUNCTION @extschema@.aggjobs_status(text), @extschema@.aggjobs_history(text, integer),
 	@extschema@.aggjobs_logs(bigint, integer, timestamptz),
+	@extschema@.aggjobs_backfill_logs(bigint, integer, integer, timestamptz),
 	@extschema@.aggjobs_preview_schedule(text, text, integer, timestamptz),
 	@extschema@.aggjobs_explain_schedule(text, text) TO pg_monitor;
 

@@ -17,13 +17,14 @@
 
 #include "api/arguments.h"
 #include "base/clock.h"
+#include "base/disk.h"
 #include "base/settings.h"
 #include "base/spi.h"
 #include "catalog/backfill.h"
-#include "catalog/run.h"
 #include "miscadmin.h"
 #include "run/backfill_plan.h"
-#include "shmem/slots.h"
+#include "run/backfill_work.h"
+#include "shmem/segment.h"
 #include "shmem/wake.h"
 #include "utils/fmgrprotos.h"
 
@@ -143,8 +144,8 @@ tell_plan(const AjBackfillPlan *plan, const char *name)
 	ereport(NOTICE,
 			(errmsg("backfill of \"%s\": %d chunks, %d workers, %s of raw rows",
 					name, list_length(plan->chunks), plan->workers,
-					text_to_cstring(DatumGetTextPP(DirectFunctionCall1(
-						pg_size_pretty, Int64GetDatum(plan->source_bytes)))))));
+					aj_disk_pretty(plan->source_bytes))));
+	aj_backfill_tell_space(plan);
 	foreach (cell, plan->chunks)
 	{
 		const AjChunk *chunk = lfirst(cell);
@@ -156,27 +157,6 @@ tell_plan(const AjBackfillPlan *plan, const char *name)
 							pstrdup(timestamptz_to_str(chunk->range.from)),
 							timestamptz_to_str(chunk->range.to))));
 	}
-}
-
-static int64
-store(AjBackfill *backfill, const AjBackfillPlan *plan)
-{
-	ListCell *cell;
-
-	backfill->backfill_id = aj_backfill_insert(backfill);
-	foreach (cell, plan->chunks)
-	{
-		AjChunk *chunk = lfirst(cell);
-
-		CHECK_FOR_INTERRUPTS();
-		chunk->backfill_id = backfill->backfill_id;
-		aj_chunk_insert(chunk);
-	}
-	for (int i = 1; i <= backfill->workers; i++)
-		aj_backfill_add_worker(backfill, i, plan->owner, plan->owner_name);
-	aj_backfill_queue_runs(backfill->backfill_id);
-	aj_wake_runs();
-	return backfill->backfill_id;
 }
 
 /*
@@ -223,7 +203,9 @@ aggjobs_backfill(PG_FUNCTION_ARGS)
 	backfill.name = unconstify(char *, wish.name);
 	backfill.range = wish.range;
 	backfill.workers = plan.workers;
-	PG_RETURN_INT64(store(&backfill, &plan));
+	backfill.chunk_width = wish.chunk;
+	aj_backfill_check_space(&plan);
+	PG_RETURN_INT64(aj_backfill_begin(&backfill, plan.chunks, &plan.owner));
 }
 
 /* The backfill in the first argument, if the caller may act on it. */
@@ -257,22 +239,6 @@ complain_of_state(const AjBackfill *backfill, const char *what,
 			 errmsg("backfill " INT64_FORMAT " is %s and can't be %s",
 					backfill->backfill_id, backfill->state, what),
 			 errhint("%s", hint)));
-}
-
-/* Runs of its workers are stopped, queued ones will not start. */
-static void
-stop_workers(const AjBackfill *backfill, const char *note)
-{
-	int n;
-	int64 *runs = aj_backfill_runs(backfill->backfill_id, &n);
-	AjRunEnd end = {.status = "cancelled", .note = note};
-
-	for (int i = 0; i < n; i++)
-	{
-		if (aj_run_is_queued(runs[i]))
-			(void) aj_run_finish(runs[i], &end);
-		(void) aj_slots_stop_run(MyDatabaseId, runs[i], AJ_STOP_CANCEL, note);
-	}
 }
 
 /*
@@ -323,9 +289,10 @@ aggjobs_cancel_backfill(PG_FUNCTION_ARGS)
 		!aj_backfill_move(backfill->backfill_id, "paused", "cancelled"))
 		complain_of_state(backfill, "cancelled", "It is over already.");
 	if (aj_segment_present())
-		stop_workers(backfill,
-					 psprintf("backfill cancelled by %s",
-							  GetUserNameFromId(GetSessionUserId(), false)));
+		aj_backfill_stop(backfill->backfill_id,
+						 psprintf("backfill cancelled by %s",
+								  GetUserNameFromId(GetSessionUserId(),
+													false)));
 	PG_RETURN_VOID();
 }
 
@@ -345,6 +312,7 @@ aggjobs_retry_backfill(PG_FUNCTION_ARGS)
 		!aj_backfill_move(backfill->backfill_id, "cancelled", "running"))
 		complain_of_state(backfill, "retried",
 						  "Only one that has failed or was cancelled can be.");
+	aj_backfill_leave(backfill->backfill_id);
 	aj_backfill_retry_failed(backfill->backfill_id);
 	aj_backfill_queue_runs(backfill->backfill_id);
 	aj_wake_runs();
@@ -360,15 +328,16 @@ Datum
 aggjobs_alter_backfill(PG_FUNCTION_ARGS)
 {
 	AjBackfill *backfill = backfill_argument(fcinfo);
+	AjBackfillOwner owner = {.owner = backfill->owner};
 	int workers;
 
 	aj_require_primary(fcinfo);
 	aj_require_argument(fcinfo, 1, "\"workers\"");
 	workers = workers_argument(fcinfo, 1);
 	aj_backfill_set_workers(backfill->backfill_id, workers);
+	owner.owner_name = GetUserNameFromId(backfill->owner, false);
 	for (int i = 1; i <= workers; i++)
-		aj_backfill_add_worker(backfill, i, backfill->owner,
-							   GetUserNameFromId(backfill->owner, false));
+		aj_backfill_add_worker(backfill, i, &owner);
 	if (strcmp(backfill->state, "running") == 0)
 		aj_backfill_queue_runs(backfill->backfill_id);
 	aj_wake_runs();

@@ -149,6 +149,8 @@ phase_name(AjPhase phase)
 		[AJ_PHASE_STARTING] = "starting",
 		[AJ_PHASE_COMPUTING] = "computing",
 		[AJ_PHASE_WRITING] = "writing",
+		[AJ_PHASE_LOCKS] = "waiting: locks",
+		[AJ_PHASE_WAL] = "waiting: WAL",
 	};
 
 	return names[phase];
@@ -165,6 +167,7 @@ put_progress(const AjProgressView *progress, Datum *values, bool *nulls)
 	values[4] = TimestampTzGetDatum(progress->seen_at);
 	for (int i = 0; i < 5; i++)
 		nulls[i] = progress->chunk_no == 0;
+	nulls[1] = nulls[4] = progress->phase == AJ_PHASE_NONE;
 }
 
 static void

@@ -89,6 +89,14 @@
 #define aj_qualified_name_list(name) stringToQualifiedNameList(name)
 #endif
 
+#if PG_VERSION_NUM >= 160000
+#define aj_parse_type(text, type, typmod) \
+	((void) parseTypeString((text), (type), (typmod), NULL))
+#else
+#define aj_parse_type(text, type, typmod) \
+	parseTypeString((text), (type), (typmod), false)
+#endif
+
 /* 18 runs every portal once. */
 #if PG_VERSION_NUM >= 180000
 #define aj_portal_run(portal, dest, qc) \

@@ -10,6 +10,9 @@
 /* The table of a rollup does not say what its query says. */
 #define ERRCODE_AJ_ROLLUP_DIFFERS MAKE_SQLSTATE('A', 'J', '0', '0', '1')
 
+/* Statements of parts were over their time limit, not the run that began them. */
+#define ERRCODE_AJ_PARTS_TIMED_OUT MAKE_SQLSTATE('A', 'J', '0', '0', '2')
+
 /* Whether to try again what failed. */
 typedef enum AjErrorKind
 {

@@ -146,6 +146,16 @@ aj_progress_phase(AjPhase phase)
 	tick();
 }
 
+/* Why no chunk is begun; AJ_PHASE_NONE: it can be. */
+void
+aj_progress_wait(AjProgress *progress, AjPhase phase)
+{
+	if (progress == NULL)
+		return;
+	pg_atomic_write_u32(&progress->phase, (uint32) phase);
+	pg_atomic_write_u64(&progress->seen_at, (uint64) aj_now());
+}
+
 /*
  * How many rows of the source this chunk has read.  At the end of a transaction
  * the counts are sent, and begin anew.

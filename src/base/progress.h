@@ -14,7 +14,9 @@ typedef enum AjPhase
 	AJ_PHASE_NONE,
 	AJ_PHASE_STARTING,
 	AJ_PHASE_COMPUTING,
-	AJ_PHASE_WRITING
+	AJ_PHASE_WRITING,
+	AJ_PHASE_LOCKS, /* waits until fewer sessions wait for locks */
+	AJ_PHASE_WAL	/* ... until less is logged */
 } AjPhase;
 
 /* In shared memory; written by one process, read by all, guarded by nothing. */
@@ -41,6 +43,7 @@ extern void aj_progress_init(AjProgress *progress);
 extern void aj_progress_view(AjProgress *progress, AjProgressView *view);
 extern void aj_progress_begin(AjProgress *progress, int chunk_no, Oid source);
 extern void aj_progress_phase(AjPhase phase);
+extern void aj_progress_wait(AjProgress *progress, AjPhase phase);
 extern int64 aj_progress_rows(void);
 extern void aj_progress_end(void);
 

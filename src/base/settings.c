@@ -17,13 +17,19 @@
 
 #include "base/settings.h"
 #include "miscadmin.h"
+#include "postmaster/interrupt.h"
 #include "utils/guc.h"
 
 bool aj_enabled = true;
 bool aj_allow_superuser_jobs = true;
+int aj_backfill_chunk_size = 128 * 1024;
+int aj_backfill_chunk_time = 20000;
 int aj_backfill_keep = 24 * 60;
+int aj_backfill_max_lock_waits = 20;
+int aj_backfill_max_wal = 0;
 int aj_cancel_grace = 10000;
 int aj_default_timeout = 0;
+int aj_disk_reserve = 1024;
 int aj_keep_age = 90 * 24 * 60;
 int aj_keep_failures = 500;
 int aj_keep_successes = 100;
@@ -89,15 +95,30 @@ static const IntSetting int_settings[] = {
 	 "Advisory lock that a writer waits for between its look at the horizon and its commit; 0 means none.",
 	 &aj_test_commit_lock, 0, INT_MAX, PGC_USERSET, 0},
 #endif
+	{"aggjobs.backfill_chunk_size",
+	 "Size of the raw rows that a chunk of a backfill reads, before anything is known of its pace.",
+	 &aj_backfill_chunk_size, 64, INT_MAX, PGC_SIGHUP, GUC_UNIT_KB},
+	{"aggjobs.backfill_chunk_time",
+	 "Time that a chunk of a backfill should take, once its pace is known; 0 means any.",
+	 &aj_backfill_chunk_time, 0, INT_MAX, PGC_SIGHUP, GUC_UNIT_MS},
 	{"aggjobs.backfill_keep",
 	 "Age at which backfills that are over are removed.", &aj_backfill_keep, 1,
 	 INT_MAX, PGC_SIGHUP, GUC_UNIT_MIN},
+	{"aggjobs.backfill_max_lock_waits",
+	 "Backfills begin no chunk while more sessions of the database wait for locks; 0 means no limit.",
+	 &aj_backfill_max_lock_waits, 0, INT_MAX, PGC_SIGHUP, 0},
+	{"aggjobs.backfill_max_wal",
+	 "Backfills begin no chunk while the server writes more write-ahead log per second; 0 means no limit.",
+	 &aj_backfill_max_wal, 0, 1000000, PGC_SIGHUP, GUC_UNIT_MB},
 	{"aggjobs.cancel_grace",
 	 "Time between asking a run to stop and ending its worker.",
 	 &aj_cancel_grace, 100, INT_MAX, PGC_SIGHUP, GUC_UNIT_MS},
 	{"aggjobs.default_timeout",
 	 "Time limit of runs whose job sets none; 0 means no limit.",
 	 &aj_default_timeout, 0, INT_MAX, PGC_SIGHUP, GUC_UNIT_MS},
+	{"aggjobs.disk_reserve",
+	 "Disk space that must stay free after what a backfill is estimated to write.",
+	 &aj_disk_reserve, 0, INT_MAX, PGC_SIGHUP, GUC_UNIT_MB},
 	{"aggjobs.keep_age",
 	 "Age at which finished runs are removed from the history.", &aj_keep_age,
 	 1, INT_MAX, PGC_SIGHUP, GUC_UNIT_MIN},
@@ -167,4 +188,14 @@ aj_settings_define(void)
 	}
 
 	MarkGUCPrefixReserved("aggjobs");
+}
+
+/* Take over a changed configuration, if there is one. */
+void
+aj_settings_reload(void)
+{
+	if (!ConfigReloadPending)
+		return;
+	ConfigReloadPending = false;
+	ProcessConfigFile(PGC_SIGHUP);
 }

@@ -9,9 +9,14 @@
 
 extern bool aj_enabled;
 extern bool aj_allow_superuser_jobs;
+extern int aj_backfill_chunk_size;
+extern int aj_backfill_chunk_time;
 extern int aj_backfill_keep;
+extern int aj_backfill_max_lock_waits;
+extern int aj_backfill_max_wal;
 extern int aj_cancel_grace;
 extern int aj_default_timeout;
+extern int aj_disk_reserve;
 extern int aj_keep_age;
 extern int aj_keep_failures;
 extern int aj_keep_successes;
@@ -34,5 +39,6 @@ extern int aj_test_commit_lock;
 #endif
 
 extern void aj_settings_define(void);
+extern void aj_settings_reload(void);
 
 #endif /* AJ_BASE_SETTINGS_H */

@@ -440,6 +440,23 @@ aj_catalog_run(const char *sql, int nargs, const AjArg *args)
 	return rows;
 }
 
+/* The ids that a statement on our own tables returns, in "context". */
+int64 *
+aj_catalog_ids(const char *sql, int nargs, const AjArg *args, int *n,
+			   MemoryContext context)
+{
+	AjSpi spi;
+	int64 *ids;
+
+	aj_spi_open(&spi, AJ_RIGHTS_CATALOG);
+	*n = (int) aj_spi_run(sql, nargs, args);
+	ids = MemoryContextAlloc(context, sizeof(int64) * (Size) Max(*n, 1));
+	for (int i = 0; i < *n; i++)
+		ids[i] = aj_spi_int8((uint64) i, 1, 0);
+	aj_spi_close(&spi);
+	return ids;
+}
+
 /*
  * aj_spi_datum
  *		Value of a result: rows count from 0, columns from 1.  By-reference
@@ -514,6 +531,31 @@ aj_spi_time(uint64 row, int column, TimestampTz if_null)
 	Datum value = aj_spi_datum(row, column, &isnull);
 
 	return isnull ? if_null : DatumGetTimestampTz(value);
+}
+
+/* 0 if it is NULL. */
+double
+aj_spi_float8(uint64 row, int column)
+{
+	bool isnull;
+	Datum value = aj_spi_datum(row, column, &isnull);
+
+	return isnull ? 0 : DatumGetFloat8(value);
+}
+
+/* NULL if it is NULL. */
+Interval *
+aj_spi_interval(uint64 row, int column, MemoryContext context)
+{
+	bool isnull;
+	Datum value = aj_spi_datum(row, column, &isnull);
+	Interval *copy;
+
+	if (isnull)
+		return NULL;
+	copy = MemoryContextAlloc(context, sizeof(Interval));
+	*copy = *DatumGetIntervalP(value);
+	return copy;
 }
 
 Jsonb *

@@ -70,6 +70,8 @@ extern void aj_spi_offer_store(const char *name, Tuplestorestate *store,
 extern void aj_caller_command(const char *sql);
 extern List *aj_caller_texts(const char *sql, int nargs, const AjArg *args);
 extern uint64 aj_catalog_run(const char *sql, int nargs, const AjArg *args);
+extern int64 *aj_catalog_ids(const char *sql, int nargs, const AjArg *args,
+							 int *n, MemoryContext context);
 
 extern Datum aj_spi_datum(uint64 row, int column, bool *isnull);
 extern char *aj_spi_text(uint64 row, int column, MemoryContext context);
@@ -78,6 +80,8 @@ extern Oid aj_spi_oid(uint64 row, int column);
 extern bool aj_spi_bool(uint64 row, int column);
 extern bool aj_spi_isnull(uint64 row, int column);
 extern TimestampTz aj_spi_time(uint64 row, int column, TimestampTz if_null);
+extern double aj_spi_float8(uint64 row, int column);
+extern Interval *aj_spi_interval(uint64 row, int column, MemoryContext context);
 extern Jsonb *aj_spi_jsonb(uint64 row, int column, MemoryContext context);
 
 extern bool aj_spi_is_nonatomic(FunctionCallInfo fcinfo);

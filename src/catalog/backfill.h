@@ -1,42 +1,13 @@
 /*
  * backfill.h
- *	  aggjobs.backfill and aggjobs.chunk: long refreshes, piece by piece.
+ *	  aggjobs.backfill: long work that is cut into chunks, and who does it.
  */
 #ifndef AJ_CATALOG_BACKFILL_H
 #define AJ_CATALOG_BACKFILL_H
 
 #include "base/compat.h"
-#include "base/usage.h"
 #include "catalog/rollup.h"
 #include "utils/jsonb.h"
-
-typedef enum AjChunkKind
-{
-	AJ_CHUNK_PREPARE, /* a rollup, before its ranges */
-	AJ_CHUNK_RANGE,	  /* of a rollup */
-	AJ_CHUNK_STEP	  /* of a job */
-} AjChunkKind;
-
-typedef struct AjChunk
-{
-	int64 backfill_id;
-	int chunk_no;
-	int stage; /* after all of lower stages that overlap */
-	AjChunkKind kind;
-	char *rollup;  /* NULL for a step */
-	AjRange range; /* of all time but for a range */
-	Jsonb *step;   /* or NULL */
-	int attempts;  /* this one included */
-} AjChunk;
-
-/* What was done in a chunk. */
-typedef struct AjChunkDone
-{
-	int64 rows_read;
-	int64 rows_deleted;
-	int64 rows_written;
-	AjUsage usage;
-} AjChunkDone;
 
 typedef struct AjBackfill
 {
@@ -45,18 +16,22 @@ typedef struct AjBackfill
 	AjRange range; /* asked for */
 	int workers;
 	bool newest_first;
+	Interval *chunk_width; /* asked for, or NULL */
+	Jsonb *step;		   /* of the run, with what it has to say; or NULL */
+	bool has_parts;		   /* of a step of kind "parts" */
+	int64 run_id;		   /* that works at it as worker 1; 0: none */
 	char *state;
 	Oid owner;		  /* of its workers; InvalidOid if they are gone */
 	bool uncommitted; /* written by the transaction that is open here */
 } AjBackfill;
 
-/* What there is for a worker to do. */
-typedef enum AjChunkTaken
+/* For whom the workers of a backfill work. */
+typedef struct AjBackfillOwner
 {
-	AJ_CHUNK_TAKEN,
-	AJ_CHUNK_LATER,	 /* others are at work, whose end may bring more */
-	AJ_CHUNK_NOTHING /* it is over, paused, or this worker too many */
-} AjChunkTaken;
+	Oid owner;
+	char *owner_name;
+	int64 job_id; /* whose settings and limits they have; 0: none */
+} AjBackfillOwner;
 
 extern int64 aj_backfill_insert(const AjBackfill *backfill);
 extern AjBackfill *aj_backfill_find(int64 backfill_id);
@@ -68,21 +43,17 @@ extern void aj_backfill_finish(int64 backfill_id);
 extern void aj_backfill_retry_failed(int64 backfill_id);
 extern int aj_backfill_chunks_left(int64 backfill_id);
 extern int aj_backfill_done_latest(int64 backfill_id, int *chunks);
+extern int64 aj_backfill_rows_of_others(int64 backfill_id, int64 run_id);
+extern char *aj_backfill_first_error(int64 backfill_id, int *failed,
+									 char **sqlstate);
 extern void aj_backfill_add_worker(const AjBackfill *backfill, int worker,
-								   Oid owner, const char *owner_name);
+								   const AjBackfillOwner *owner);
 extern void aj_backfill_queue_runs(int64 backfill_id);
 extern int64 *aj_backfill_runs(int64 backfill_id, int *n);
+extern int64 aj_backfill_adopt(int64 run_id, const Jsonb *step);
+extern void aj_backfill_leave(int64 backfill_id);
+extern void aj_backfill_stop(int64 backfill_id, const char *note);
+extern void aj_backfills_end_with(int64 run_id);
 extern void aj_backfills_prune(int keep_minutes);
-
-extern AjRange *aj_chunk_ranges(int64 backfill_id, const char *rollup, int *n);
-extern void aj_chunk_insert(const AjChunk *chunk);
-extern AjChunkTaken aj_chunk_take(const AjBackfill *backfill, int worker,
-								  int64 run_id, AjChunk *chunk);
-extern void aj_chunk_done(const AjChunk *chunk, const AjChunkDone *done);
-extern void aj_chunk_again(const AjChunk *chunk, const char *error,
-						   const char *sqlstate, TimestampTz ready_at);
-extern void aj_chunk_halve(const AjChunk *chunk, TimestampTz at);
-extern void aj_chunk_give_up(const AjChunk *chunk, const char *error,
-							 const char *sqlstate);
 
 #endif /* AJ_CATALOG_BACKFILL_H */

@@ -55,31 +55,17 @@ name_index(const char *const *names, const char *name)
 	elog(ERROR, "unexpected policy \"%s\"", name);
 }
 
-static Interval *
-read_interval(uint64 row, int column, MemoryContext context)
-{
-	bool isnull;
-	Datum value = aj_spi_datum(row, column, &isnull);
-	Interval *copy;
-
-	if (isnull)
-		return NULL;
-	copy = MemoryContextAlloc(context, sizeof(Interval));
-	*copy = *DatumGetIntervalP(value);
-	return copy;
-}
-
 static void
 read_policy(AjPolicy *policy, MemoryContext context)
 {
 	policy->catch_up =
 		name_index(aj_catch_up_names, aj_spi_text(0, 20, context));
 	policy->catch_up_limit = (int) aj_spi_int8(0, 21, 0);
-	policy->start_deadline = read_interval(0, 22, context);
+	policy->start_deadline = aj_spi_interval(0, 22, context);
 	policy->overlap = name_index(aj_overlap_names, aj_spi_text(0, 23, context));
 	policy->retries = (int) aj_spi_int8(0, 24, -1);
-	policy->retry_delay = read_interval(0, 25, context);
-	policy->retry_delay_limit = read_interval(0, 26, context);
+	policy->retry_delay = aj_spi_interval(0, 25, context);
+	policy->retry_delay_limit = aj_spi_interval(0, 26, context);
 	policy->queue = aj_spi_text(0, 27, context);
 	policy->priority = (int) aj_spi_int8(0, 28, 0);
 	policy->nice = (int) aj_spi_int8(0, 29, 0);
@@ -99,12 +85,12 @@ read_job(MemoryContext context)
 	job->time_zone = aj_spi_text(0, 7, context);
 	job->enabled = aj_spi_bool(0, 8);
 	job->steps = aj_spi_jsonb(0, 9, context);
-	job->timeout = read_interval(0, 10, context);
+	job->timeout = aj_spi_interval(0, 10, context);
 	job->memory_limit = aj_spi_int8(0, 11, 0);
 	job->settings = aj_spi_jsonb(0, 12, context);
 	job->keep_successes = (int) aj_spi_int8(0, 13, -1);
 	job->keep_failures = (int) aj_spi_int8(0, 14, -1);
-	job->keep_age = read_interval(0, 15, context);
+	job->keep_age = aj_spi_interval(0, 15, context);
 	job->database_oid = aj_spi_oid(0, 16);
 	job->builtin = aj_spi_bool(0, 17);
 	job->next_slot = aj_spi_time(0, 18, AJ_NO_TIME);
@@ -428,7 +414,7 @@ aj_job_plans(const int64 *job_ids, int njobs, int *n, MemoryContext context)
 		plans[i].catch_up =
 			name_index(aj_catch_up_names, aj_spi_text((uint64) i, 8, context));
 		plans[i].catch_up_limit = (int) aj_spi_int8((uint64) i, 9, 0);
-		plans[i].start_deadline = read_interval((uint64) i, 10, context);
+		plans[i].start_deadline = aj_spi_interval((uint64) i, 10, context);
 	}
 	aj_spi_close(&spi);
 	return plans;

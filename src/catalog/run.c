@@ -24,6 +24,7 @@
 #include "base/clock.h"
 #include "base/spi.h"
 #include "catalog/after.h"
+#include "catalog/backfill.h"
 #include "catalog/retry.h"
 #include "catalog/run.h"
 #include "miscadmin.h"
@@ -180,7 +181,7 @@ update_job_state(int64 run_id, const char *status, bool tried_again)
 /*
  * aj_run_finish
  *		Give a run its final status, and its job the outcome; queue another
- *		attempt, or the jobs that run after this one.
+ *		attempt, or the jobs that run after this one; end what it leads.
  *
  * False if the run had one already, or is gone; nothing is changed then.
  */
@@ -217,6 +218,8 @@ aj_run_finish(int64 run_id, const AjRunEnd *end)
 	aj_spi_close(&spi);
 	if (rows > 0 && strcmp(end->status, "succeeded") == 0)
 		(void) aj_after_succeeded(run_id);
+	else if (rows > 0)
+		aj_backfills_end_with(run_id);
 	return rows > 0;
 }
 
@@ -285,23 +288,6 @@ aj_runs_queued(int limit, int backfill_workers, int *n, TimestampTz *next_ready,
 	return runs;
 }
 
-/* The ids that a query selects, in "context". */
-static int64 *
-select_ids(const char *select, int nargs, const AjArg *args, int *n,
-		   MemoryContext context)
-{
-	AjSpi spi;
-	int64 *ids;
-
-	aj_spi_open(&spi, AJ_RIGHTS_CATALOG);
-	*n = (int) aj_spi_run(select, nargs, args);
-	ids = MemoryContextAlloc(context, sizeof(int64) * (Size) Max(*n, 1));
-	for (int i = 0; i < *n; i++)
-		ids[i] = aj_spi_int8((uint64) i, 1, 0);
-	aj_spi_close(&spi);
-	return ids;
-}
-
 /* The run of a job that the table calls running, or 0. */
 int64
 aj_run_of_job(int64 job_id)
@@ -342,13 +328,13 @@ aj_runs_replace(int64 job_id, TimestampTz slot)
 		.note = "replaced by a later slot",
 	};
 	int n;
-	int64 *ids =
-		select_ids("SELECT r.run_id FROM aggjobs.run r"
-				   " WHERE r.status = 'queued' AND r.job_id = $1"
-				   " AND r.run_id < (SELECT m.run_id FROM aggjobs.run m"
-				   " WHERE m.job_id = $1 AND m.slot = $2 AND m.attempt = 1)",
-				   AJ_ARGS(aj_arg_int8(job_id), aj_arg_time(slot)), &n,
-				   CurrentMemoryContext);
+	int64 *ids = aj_catalog_ids(
+		"SELECT r.run_id FROM aggjobs.run r"
+		" WHERE r.status = 'queued' AND r.job_id = $1"
+		" AND r.run_id < (SELECT m.run_id FROM aggjobs.run m"
+		" WHERE m.job_id = $1 AND m.slot = $2 AND m.attempt = 1)",
+		AJ_ARGS(aj_arg_int8(job_id), aj_arg_time(slot)), &n,
+		CurrentMemoryContext);
 
 	for (int i = 0; i < n; i++)
 		(void) aj_run_finish(ids[i], &end);
@@ -421,15 +407,15 @@ aj_run_cancel_session(int64 run_id)
 int64 *
 aj_runs_orphaned(int64 job_id, int *n, MemoryContext context)
 {
-	return select_ids("SELECT r.run_id FROM aggjobs.run r"
-					  " WHERE r.status = 'running'"
-					  " AND ($1 = 0 OR r.job_id = $1)"
-					  " AND NOT EXISTS (SELECT FROM pg_stat_activity a"
-					  " WHERE a.pid = r.worker_pid"
-					  " AND a.backend_start = r.worker_start"
-					  " AND (a.backend_type <> 'client backend'"
-					  " OR a.state IS DISTINCT FROM 'idle'))",
-					  AJ_ARGS(aj_arg_int8(job_id)), n, context);
+	return aj_catalog_ids("SELECT r.run_id FROM aggjobs.run r"
+						  " WHERE r.status = 'running'"
+						  " AND ($1 = 0 OR r.job_id = $1)"
+						  " AND NOT EXISTS (SELECT FROM pg_stat_activity a"
+						  " WHERE a.pid = r.worker_pid"
+						  " AND a.backend_start = r.worker_start"
+						  " AND (a.backend_type <> 'client backend'"
+						  " OR a.state IS DISTINCT FROM 'idle'))",
+						  AJ_ARGS(aj_arg_int8(job_id)), n, context);
 }
 
 /* Give a run whose process is gone the status "crashed". */
@@ -471,11 +457,11 @@ aj_runs_cancel_copied(void)
 	int n;
 	int64 *ids;
 
-	ids =
-		select_ids("SELECT r.run_id FROM aggjobs.run r"
-				   " JOIN aggjobs.job j USING (job_id)"
-				   " WHERE r.status = 'queued' AND j.database_oid <> $1",
-				   AJ_ARGS(aj_arg_oid(MyDatabaseId)), &n, CurrentMemoryContext);
+	ids = aj_catalog_ids("SELECT r.run_id FROM aggjobs.run r"
+						 " JOIN aggjobs.job j USING (job_id)"
+						 " WHERE r.status = 'queued' AND j.database_oid <> $1",
+						 AJ_ARGS(aj_arg_oid(MyDatabaseId)), &n,
+						 CurrentMemoryContext);
 	for (int i = 0; i < n; i++)
 		(void) aj_run_finish(ids[i], &end);
 	return n;

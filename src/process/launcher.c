@@ -188,7 +188,7 @@ aj_launcher_main(Datum argument)
 		TimestampTz wake_at;
 
 		CHECK_FOR_INTERRUPTS();
-		aj_process_reload();
+		aj_settings_reload();
 		if (aj_launcher_take_rescan() || now >= next_scan)
 		{
 			scan_databases();

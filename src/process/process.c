@@ -71,16 +71,6 @@ aj_process_signals(bool (*goes_on)(void))
 	BackgroundWorkerUnblockSignals();
 }
 
-/* Take over a changed configuration, if there is one. */
-void
-aj_process_reload(void)
-{
-	if (!ConfigReloadPending)
-		return;
-	ConfigReloadPending = false;
-	ProcessConfigFile(PGC_SIGHUP);
-}
-
 /*
  * aj_process_wait
  *		Sleep until the latch is set or the time is over; -1 waits for the

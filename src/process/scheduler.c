@@ -386,7 +386,7 @@ aj_scheduler_main(Datum argument)
 		TimestampTz wake_at;
 
 		CHECK_FOR_INTERRUPTS();
-		aj_process_reload();
+		aj_settings_reload();
 		MemoryContextReset(pass_context);
 		MemoryContextSwitchTo(pass_context);
 		wake_at = pass_or_pause(&errors);

@@ -125,7 +125,7 @@ wait_for_run(int slot, bool leave)
 			until = TimestampTzPlusMilliseconds(
 				aj_now(), Max(aj_worker_idle, SHORTEST_IDLE_MS));
 		aj_process_wait(aj_milliseconds_until(until), "AggjobsWorkerIdle");
-		aj_process_reload();
+		aj_settings_reload();
 	}
 	return false;
 }
@@ -182,7 +182,7 @@ aj_worker_main(Datum argument)
 			break;
 		runs++;
 		reset_session();
-		aj_process_reload();
+		aj_settings_reload();
 		if (!wait_for_run(slot,
 						  leave || runs >= aj_worker_max_runs || has_grown()))
 			break;

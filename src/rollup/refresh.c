@@ -573,6 +573,23 @@ aj_refresh_piece(AjRollup *rollup, AjRange range, AjRefresh *refresh)
 	end_piece(level);
 }
 
+/*
+ * aj_refresh_cut
+ *		Cut what is stale in a range, which the caller alone computes, at an
+ *		instant: from then on two may compute its parts.
+ */
+void
+aj_refresh_cut(AjRollup *rollup, AjRange range, TimestampTz at)
+{
+	const AjRange parts[] = {{range.from, at}, {at, range.to}};
+	int level;
+
+	check_rights(rollup);
+	level = begin_locked(rollup, aj_rollup_lock_shared);
+	aj_stale_cut(rollup, parts, lengthof(parts));
+	end_piece(level);
+}
+
 static void
 tell_range(const AjRollup *rollup, AjRange range)
 {

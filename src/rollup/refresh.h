@@ -34,6 +34,7 @@ extern void aj_refresh_prepare(AjRollup *rollup, AjRefresh *refresh,
 							   const AjRange *ranges, int n);
 extern void aj_refresh_piece(AjRollup *rollup, AjRange range,
 							 AjRefresh *refresh);
+extern void aj_refresh_cut(AjRollup *rollup, AjRange range, TimestampTz at);
 extern TimestampTz aj_refresh_reaches(const AjRollup *rollup, TimestampTz now);
 extern void aj_refresh_plan(AjRollup *rollup, const AjRefresh *refresh);
 

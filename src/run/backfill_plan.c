@@ -8,8 +8,8 @@
  * overlap its range are, so that a day is computed as soon as its hours are,
  * and what a job does beside its rollups comes last.
  *
- * A range is cut so that a chunk reads about CHUNK_BYTES of the raw table, as
- * if its rows were spread evenly over their time, with at least some chunks
+ * A range is cut so that a chunk reads about aggjobs.backfill_chunk_size of the
+ * raw table, as if its rows were spread evenly over their time, with at least some chunks
  * for each worker, and never inside a bucket.  Where a part of the time can't
  * be read for less than all of it, there is but one.
  *
@@ -24,20 +24,22 @@
  */
 #include "base/compat.h"
 
+#include "base/disk.h"
 #include "base/errors.h"
 #include "base/json.h"
 #include "base/settings.h"
 #include "base/spi.h"
 #include "catalog/job.h"
+#include "commands/tablespace.h"
 #include "miscadmin.h"
 #include "rollup/batch.h"
 #include "rollup/define.h"
+#include "rollup/estimate.h"
 #include "rollup/refresh.h"
 #include "run/backfill_plan.h"
 #include "utils/lsyscache.h"
 
-#define CHUNK_BYTES (INT64CONST(128) * 1024 * 1024)
-#define WORKER_BYTES (INT64CONST(256) * 1024 * 1024) /* worth another worker */
+#define CHUNKS_WORTH_A_WORKER 2
 #define CHUNKS_OF_WORKER 4
 #define MOST_CHUNKS 1000 /* of one rollup */
 #define LAST_STAGE 1000	 /* of steps that are no rollups */
@@ -53,6 +55,7 @@ typedef struct Member
 	AjRange range;	/* to be computed, of whole buckets */
 	AjRange filled; /* the part of it that has rows */
 	int64 bytes;	/* of the raw table */
+	int64 result;	/* bytes that its query is likely to return */
 	bool can_split;
 } Member;
 
@@ -76,6 +79,13 @@ find_member(const Planner *planner, const char *name)
 			return member;
 	}
 	return NULL;
+}
+
+/* What was computed before is not filled for the first time. */
+static bool
+is_left_out(const Planner *planner, const AjRollup *rollup)
+{
+	return planner->wish->first_fill && rollup->horizon != AJ_NO_TIME;
 }
 
 /* What a table and its partitions occupy; what is no table, nothing. */
@@ -107,7 +117,8 @@ look_at_source(Planner *planner, Member *member)
 
 	member->bytes = size_of(rollup->source);
 	member->can_split = aj_batch_reads_by_time(rollup);
-	planner->plan->source_bytes += member->bytes;
+	if (!is_left_out(planner, rollup))
+		planner->plan->source_bytes += member->bytes;
 	if (first == AJ_NO_TIME)
 		return;
 	member->filled.from = aj_bucket_start(&rollup->bucket, first);
@@ -116,17 +127,48 @@ look_at_source(Planner *planner, Member *member)
 
 /* The table of a rollup may be filled by this very backfill: ask what it knows. */
 static void
-look_at_child(Member *member, const Member *child)
+look_at_child(Planner *planner, Member *member, const Member *child)
 {
 	AjRange filled = child->filled;
 
 	member->bytes = child->bytes;
 	member->can_split = true;
+	if (is_left_out(planner, child->rollup))
+	{
+		member->bytes = size_of(child->rollup->target);
+		planner->plan->source_bytes += member->bytes;
+	}
 	if (filled.from >= filled.to)
 		return;
 	filled = aj_rollup_widen(member->rollup, filled);
 	member->filled.from = Max(filled.from, member->range.from);
 	member->filled.to = Min(filled.to, member->range.to);
+}
+
+/*
+ * How much the table is likely to grow.  That of a rollup over another has no
+ * more rows than the one below, which may have to be filled first.
+ */
+static void
+look_at_target(Planner *planner, Member *member, const Member *child)
+{
+	Oid tablespace = get_rel_tablespace(member->rollup->target);
+	AjSpaceNeed *need = NULL;
+	ListCell *cell;
+
+	member->result = child != NULL
+		? child->result
+		: aj_estimate_bytes(member->rollup, member->range);
+	foreach (cell, planner->plan->needs)
+		if (((AjSpaceNeed *) lfirst(cell))->tablespace == tablespace)
+			need = lfirst(cell);
+	if (need == NULL)
+	{
+		need = palloc0(sizeof(AjSpaceNeed));
+		need->tablespace = tablespace;
+		planner->plan->needs = lappend(planner->plan->needs, need);
+	}
+	need->bytes += Max(member->result - size_of(member->rollup->target), 0);
 }
 
 static Member *
@@ -155,7 +197,9 @@ add_rollup(Planner *planner, AjRollup *rollup)
 		if (child == NULL)
 			look_at_source(planner, member);
 		else
-			look_at_child(member, child);
+			look_at_child(planner, member, child);
+		if (!planner->wish->first_fill)
+			look_at_target(planner, member, child);
 	}
 	planner->members = lappend(planner->members, member);
 	return member;
@@ -197,6 +241,12 @@ interval_width(const Interval *interval)
 		interval->time;
 }
 
+static int64
+chunk_bytes(void)
+{
+	return (int64) aj_backfill_chunk_size * 1024;
+}
+
 /* How wide a chunk of this rollup is to be, before it is made whole buckets. */
 static int64
 chunk_width(const Planner *planner, const Member *member)
@@ -208,7 +258,7 @@ chunk_width(const Planner *planner, const Member *member)
 		return Max(interval_width(planner->wish->chunk), 1);
 	if (!member->can_split)
 		return span;
-	pieces = member->bytes / CHUNK_BYTES + 1;
+	pieces = member->bytes / chunk_bytes() + 1;
 	if (planner->plan->workers > 1)
 		pieces = Max(pieces, planner->plan->workers * CHUNKS_OF_WORKER);
 	pieces = Min(pieces, MOST_CHUNKS);
@@ -260,7 +310,8 @@ add_ranges(Planner *planner, const Member *member)
 static void
 add_member_chunks(Planner *planner, const Member *member)
 {
-	if (member->range.from >= member->range.to)
+	if (member->range.from >= member->range.to ||
+		is_left_out(planner, member->rollup))
 		return;
 	(void) add_chunk(planner, AJ_CHUNK_PREPARE, member->level * STAGES_OF_LEVEL,
 					 member->rollup->name, all_time);
@@ -340,14 +391,16 @@ set_owner(AjBackfillPlan *plan, Oid owner)
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("permission denied to backfill what role \"%s\" owns",
 						GetUserNameFromId(owner, false))));
-	plan->owner = owner;
-	plan->owner_name = GetUserNameFromId(owner, false);
+	plan->owner.owner = owner;
+	plan->owner.owner_name = GetUserNameFromId(owner, false);
 }
 
 static int
 useful_workers(const Planner *planner)
 {
-	int64 workers = planner->plan->source_bytes / WORKER_BYTES + 1;
+	int64 workers =
+		planner->plan->source_bytes / (CHUNKS_WORTH_A_WORKER * chunk_bytes()) +
+		1;
 
 	return (int) Min(workers, Max(aj_max_backfill_workers, 1));
 }
@@ -362,7 +415,7 @@ void
 aj_backfill_plan(const AjBackfillWish *wish, AjBackfillPlan *plan)
 {
 	Planner planner = {.wish = wish, .plan = plan};
-	AjJob *job = aj_job_find(wish->name, true);
+	AjJob *job = wish->first_fill ? NULL : aj_job_find(wish->name, true);
 	AjRollup *rollup = job == NULL ? aj_rollup_find(wish->name, true) : NULL;
 	ListCell *cell;
 
@@ -370,11 +423,14 @@ aj_backfill_plan(const AjBackfillWish *wish, AjBackfillPlan *plan)
 	if (job != NULL)
 	{
 		set_owner(plan, job->owner);
+		plan->owner.job_id = job->job_id;
 		add_rollups_of_job(&planner, job);
 	}
 	else if (rollup != NULL)
 	{
-		set_owner(plan, aj_owner_of(rollup->target));
+		/* Whose run it is does it, though he may not own the table. */
+		set_owner(plan,
+				  wish->first_fill ? GetUserId() : aj_owner_of(rollup->target));
 		(void) add_rollup(&planner, rollup);
 		if (wish->parents)
 			add_parents(&planner, rollup->name);
@@ -389,4 +445,62 @@ aj_backfill_plan(const AjBackfillWish *wish, AjBackfillPlan *plan)
 	if (job != NULL && plan->chunks != NIL)
 		add_steps(&planner, job);
 	plan->workers = Min(plan->workers, Max(list_length(plan->chunks), 1));
+}
+
+static char *
+tablespace_name(Oid tablespace)
+{
+	return get_tablespace_name(OidIsValid(tablespace) ? tablespace
+													  : MyDatabaseTableSpace);
+}
+
+/* Say in NOTICEs how much room is likely to be taken. */
+void
+aj_backfill_tell_space(const AjBackfillPlan *plan)
+{
+	ListCell *cell;
+
+	foreach (cell, plan->needs)
+	{
+		const AjSpaceNeed *need = lfirst(cell);
+
+		ereport(NOTICE,
+				(errmsg("about %s would be written in tablespace \"%s\", "
+						"where %s are free",
+						aj_disk_pretty(need->bytes),
+						tablespace_name(need->tablespace),
+						aj_disk_pretty(aj_disk_free(need->tablespace)))));
+	}
+}
+
+/*
+ * aj_backfill_check_space
+ *		Refuse (53100) what is likely to leave less than aggjobs.disk_reserve
+ *		of a disk free.
+ */
+void
+aj_backfill_check_space(const AjBackfillPlan *plan)
+{
+	int64 reserve = (int64) aj_disk_reserve * 1024 * 1024;
+	ListCell *cell;
+
+	foreach (cell, plan->needs)
+	{
+		const AjSpaceNeed *need = lfirst(cell);
+		int64 free = aj_disk_free(need->tablespace);
+
+		if (free < 0 || reserve == 0 || free - need->bytes >= reserve)
+			continue;
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_DISK_FULL),
+			 errmsg("there is not enough room in tablespace \"%s\"",
+					tablespace_name(need->tablespace)),
+			 errdetail("About %s are needed and %s are free, of which %s are "
+					   "kept back.",
+					   aj_disk_pretty(need->bytes), aj_disk_pretty(free),
+					   aj_disk_pretty(reserve)),
+			 errhint("Make room, backfill a smaller range, or lower "
+					 "aggjobs.disk_reserve.")));
+	}
 }

@@ -6,7 +6,7 @@
 #define AJ_RUN_BACKFILL_PLAN_H
 
 #include "base/compat.h"
-#include "catalog/backfill.h"
+#include "catalog/chunk.h"
 #include "nodes/pg_list.h"
 #include "utils/timestamp.h"
 
@@ -17,18 +17,28 @@ typedef struct AjBackfillWish
 	int workers;	  /* 0: as many as are worth it */
 	Interval *chunk;  /* width of a chunk, or NULL */
 	bool parents;	  /* the rollups above, too */
+	bool first_fill;  /* only rollups that were never computed */
 	TimestampTz now;
 } AjBackfillWish;
+
+/* Room that is likely to be taken in a tablespace. */
+typedef struct AjSpaceNeed
+{
+	Oid tablespace; /* InvalidOid: that of the database */
+	int64 bytes;
+} AjSpaceNeed;
 
 typedef struct AjBackfillPlan
 {
 	List *chunks; /* of AjChunk, in order of their numbers */
 	int workers;
 	int64 source_bytes; /* on disk, of all that is read */
-	Oid owner;			/* as whom it is done */
-	char *owner_name;
+	List *needs;		/* of AjSpaceNeed */
+	AjBackfillOwner owner;
 } AjBackfillPlan;
 
 extern void aj_backfill_plan(const AjBackfillWish *wish, AjBackfillPlan *plan);
+extern void aj_backfill_tell_space(const AjBackfillPlan *plan);
+extern void aj_backfill_check_space(const AjBackfillPlan *plan);
 
 #endif /* AJ_RUN_BACKFILL_PLAN_H */

@@ -32,6 +32,7 @@
 #include "nodes/parsenodes.h"
 #include "nodes/pg_list.h"
 #include "parser/analyze.h"
+#include "run/command.h"
 #include "run/first_row.h"
 #include "run/limits.h"
 #include "run/step.h"
@@ -158,19 +159,48 @@ parse(const char *text)
 	return statements;
 }
 
+/* Error 42601 or 0A000 for a command that no job can run. */
+void
+aj_command_check(const char *text)
+{
+	(void) parse(text);
+}
+
+/* Error 22023 for what is not one query. */
+void
+aj_command_check_query(const char *text)
+{
+	List *statements = parse(text);
+	Node *statement = linitial_node(RawStmt, statements)->stmt;
+
+	if (list_length(statements) != 1 || !IsA(statement, SelectStmt) ||
+		castNode(SelectStmt, statement)->intoClause != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("what lists the parts must be one SELECT"),
+				 errdetail("It is: %s", aj_clip(text))));
+}
+
+/* Is it one statement that must run outside of a transaction block? */
+bool
+aj_command_is_bare(const char *text)
+{
+	List *statements = parse(text);
+
+	return list_length(statements) == 1 &&
+		is_bare_statement(linitial_node(RawStmt, statements)->stmt);
+}
+
 static void
 check(const Jsonb *step)
 {
-	(void) parse(command_text(step));
+	aj_command_check(command_text(step));
 }
 
 static bool
 is_bare(const Jsonb *step)
 {
-	List *statements = parse(command_text(step));
-
-	return list_length(statements) == 1 &&
-		is_bare_statement(linitial_node(RawStmt, statements)->stmt);
+	return aj_command_is_bare(command_text(step));
 }
 
 static void
@@ -180,15 +210,17 @@ plan(const Jsonb *step, const AjStepHost *host)
 }
 
 static List *
-plan_statement(RawStmt *statement, const char *text)
+plan_statement(RawStmt *statement, const char *text,
+			   const AjCommandValues *values)
 {
 	bool snapshot_needed = analyze_requires_snapshot(statement);
 	List *plans;
 
 	if (snapshot_needed)
 		PushActiveSnapshot(GetTransactionSnapshot());
-	plans = pg_analyze_and_rewrite_fixedparams(statement, text, NULL, 0, NULL);
-	plans = pg_plan_queries(plans, text, CURSOR_OPT_PARALLEL_OK, NULL);
+	plans = pg_analyze_and_rewrite_fixedparams(statement, text, values->types,
+											   values->n, NULL);
+	plans = pg_plan_queries(plans, text, CURSOR_OPT_PARALLEL_OK, values->list);
 	if (snapshot_needed)
 		PopActiveSnapshot();
 	return plans;
@@ -196,18 +228,19 @@ plan_statement(RawStmt *statement, const char *text)
 
 /* Run one statement as the server runs those of a client. */
 static void
-run_statement(RawStmt *statement, const char *text, DestReceiver *dest,
+run_statement(RawStmt *statement, const char *text,
+			  const AjCommandValues *values, DestReceiver *dest,
 			  QueryCompletion *done)
 {
 	CommandTag tag = CreateCommandTag(statement->stmt);
-	List *plans = plan_statement(statement, text);
+	List *plans = plan_statement(statement, text, values);
 	Portal portal = CreatePortal("", true, true);
 
 	CHECK_FOR_INTERRUPTS();
 	InitializeQueryCompletion(done);
 	portal->visible = false;
 	PortalDefineQuery(portal, NULL, text, tag, plans, NULL);
-	PortalStart(portal, NULL, 0, InvalidSnapshot);
+	PortalStart(portal, values->list, 0, InvalidSnapshot);
 	aj_statement_limit_start();
 	(void) aj_portal_run(portal, dest, done);
 	aj_statement_limit_stop(false);
@@ -223,8 +256,17 @@ rows_of(const QueryCompletion *done)
 		: 0;
 }
 
-static void
-run_in_worker(const char *text, AjStepHost *host, AjJson *result)
+/*
+ * aj_command_run
+ *		Run the statements of a command in a worker, with values for its
+ *		parameters; what they did goes to "result", if that is not NULL.
+ *
+ * Returns how many rows they wrote or returned.  The caller has opened the
+ * transaction as aj_command_is_bare() says.
+ */
+int64
+aj_command_run(const char *text, const AjCommandValues *values,
+			   MemoryContext context, AjJson *result)
 {
 	List *statements = parse(text);
 	QueryCompletion done;
@@ -235,19 +277,22 @@ run_in_worker(const char *text, AjStepHost *host, AjJson *result)
 	InitializeQueryCompletion(&done);
 	foreach (cell, statements)
 	{
-		aj_first_row_init(&first, host->context);
-		run_statement(lfirst_node(RawStmt, cell), text, &first.receiver, &done);
+		aj_first_row_init(&first, context);
+		run_statement(lfirst_node(RawStmt, cell), text, values, &first.receiver,
+					  &done);
 		rows += rows_of(&done);
 		if (lnext(statements, cell) != NULL)
 			CommandCounterIncrement();
-		MemoryContextSwitchTo(host->context);
+		MemoryContextSwitchTo(context);
 	}
-	host->rows_written += rows;
+	if (result == NULL)
+		return rows;
 	aj_json_add_text(result, "command", GetCommandTagName(done.commandTag));
 	aj_json_add_int(result, "statements", list_length(statements));
 	aj_json_add_int(result, "rows", rows);
 	if (statements != NIL)
 		aj_json_add_json(result, "first_row", first.row);
+	return rows;
 }
 
 static void
@@ -267,9 +312,11 @@ static void
 run(const Jsonb *step, AjStepHost *host, AjJson *result)
 {
 	char *text = command_text(step);
+	AjCommandValues none = {0};
 
 	if (host->in_worker)
-		run_in_worker(text, host, result);
+		host->rows_written +=
+			aj_command_run(text, &none, host->context, result);
 	else
 		run_in_session(text, host, result);
 }

@@ -15,6 +15,7 @@
 #include "base/compat.h"
 
 #include "base/spi.h"
+#include "run/first_fill.h"
 #include "run/step.h"
 
 static const char *const keys[] = {"kind", "rollup", NULL};
@@ -50,7 +51,8 @@ plan(const Jsonb *step, const AjStepHost *host)
 static void
 run(const Jsonb *step, AjStepHost *host, AjJson *result)
 {
-	AjRollup *rollup = aj_rollup_find(rollup_name(step), false);
+	char *name = rollup_name(step);
+	AjRollup *rollup;
 	AjRefresh refresh = {
 		.now = host->now,
 		.at = host->at,
@@ -58,6 +60,8 @@ run(const Jsonb *step, AjStepHost *host, AjJson *result)
 		.commit_arg = host,
 	};
 
+	aj_first_fill(aj_rollup_find(name, false), step, host, result);
+	rollup = aj_rollup_find(name, false);
 	aj_refresh(rollup, &refresh);
 	host->rows_written += refresh.rows_written;
 	aj_json_add_text(result, "rollup", rollup->name);

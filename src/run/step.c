@@ -21,8 +21,8 @@
 #define MAX_STEPS 100
 
 static const AjStepKind *const kinds[] = {
-	&aj_step_backfill,	&aj_step_command, &aj_step_health, &aj_step_matview,
-	&aj_step_retention, &aj_step_rollup,  &aj_step_verify,
+	&aj_step_backfill, &aj_step_command,   &aj_step_health, &aj_step_matview,
+	&aj_step_parts,	   &aj_step_retention, &aj_step_rollup, &aj_step_verify,
 };
 
 static char *

@@ -45,6 +45,7 @@ extern const AjStepKind aj_step_backfill;
 extern const AjStepKind aj_step_command;
 extern const AjStepKind aj_step_health;
 extern const AjStepKind aj_step_matview;
+extern const AjStepKind aj_step_parts;
 extern const AjStepKind aj_step_retention;
 extern const AjStepKind aj_step_rollup;
 extern const AjStepKind aj_step_verify;

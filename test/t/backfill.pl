@@ -50,6 +50,16 @@ sub field
 	return sql("SELECT $what FROM aggjobs.backfills WHERE backfill_id = $id");
 }
 
+sub reload
+{
+	my %settings = @_;
+
+	sql("ALTER SYSTEM SET $_ = '$settings{$_}'") for keys %settings;
+	$node->reload;
+	wait_for($node, $db, "SELECT current_setting('$_') = '$settings{$_}'", "$_ is $settings{$_}") for keys %settings;
+	return;
+}
+
 # Keep chunks of a rollup from being computed.
 sub new_holder
 {
@@ -156,6 +166,10 @@ subtest 'a row that can not be computed' => sub {
 	is(sql(qq{SELECT string_agg(concat_ws(' ', rollup_name, "from", "to", sqlstate, error), '; ') FROM aggjobs.chunks
 		WHERE backfill_id = $id AND state = 'failed' AND rollup_name = 'hours'}),
 		'hours 2026-01-05 07:00:00+00 2026-01-05 08:00:00+00 22012 division by zero', 'for one hour, with the reason');
+	is(sql(qq{SELECT rows_skipped FROM aggjobs.chunks WHERE backfill_id = $id AND state = 'failed' AND rollup_name = 'hours'}), 60, 'how many rows are in it');
+	is(sql(qq{SELECT count(*) FROM aggjobs.chunks, jsonb_to_recordset(sample) AS s (at timestamptz, k integer, v integer)
+		WHERE backfill_id = $id AND state = 'failed' AND rollup_name = 'hours' AND date_trunc('hour', at, 'UTC') = "from"}), 3, 'and some of them');
+	is(field($id, 'rows_skipped'), 60, 'and in all');
 	is(sql(qq{SELECT count(*) FROM aggjobs.chunks WHERE backfill_id = $id AND state = 'done' AND rollup_name = 'hours' AND kind = 'range'
 		AND "from" < '2026-01-05 07:00 UTC' OR backfill_id = $id AND rollup_name = 'hours' AND "from" >= '2026-01-05 08:00 UTC' AND state <> 'done'})
 		> 0, 1, 'the rest was computed');
@@ -183,6 +197,60 @@ subtest 'others are at work meanwhile' => sub {
 	sql(q{CALL aggjobs_refresh('months')});
 	is(wrong(), '', 'all is right');
 	sql(q{SELECT aggjobs_drop_job('clock')});
+};
+
+subtest 'room on disk' => sub {
+	my (undef, undef, $told) = $node->psql($db, q{SELECT aggjobs_backfill('hours', dry_run => true)});
+	like($told, qr/about \d+ \w+ would be written in tablespace "pg_default", where \d+ \w+ are free/, 'a dry run tells what is needed');
+	reload('aggjobs.disk_reserve' => '1000TB');
+	my ($state, $error) = sqlstate_of($node, $db, q{SELECT aggjobs_backfill('hours')});
+	is($state, '53100', 'what would leave less than the reserve is refused');
+	like($error, qr/About \d+ \w+ are needed and \d+ \w+ are free, of which 1000 TB are kept back/, 'with the figures');
+	reload('aggjobs.disk_reserve' => '0');
+	is(wait_backfill(backfill('hours')), 'succeeded', 'without one nothing is');
+};
+
+subtest 'others come first' => sub {
+	reload('aggjobs.backfill_max_lock_waits' => '1');
+	my @waiting = map { new_holder() } 1 .. 2;
+	hold('hours');
+	$_->query_until(qr/go/, "\\echo go\nSELECT FROM aggjobs.rollup WHERE rollup_name = 'hours' FOR UPDATE;\n") for @waiting;
+	wait_for($node, $db, q{SELECT count(*) = 2 FROM pg_stat_activity WHERE wait_event_type = 'Lock'}, 'two sessions wait for a lock');
+	my $id = backfill('days', 'workers => 1');
+	wait_for($node, $db, "SELECT count(*) = 1 FROM aggjobs.backfill_workers WHERE backfill_id = $id AND state = 'waiting' AND phase = 'waiting: locks'", 'a worker makes way');
+	is(field($id, 'started_at IS NULL'), 't', 'no chunk is begun');
+	let_go();
+	is(wait_backfill($id), 'succeeded', 'when they are through it goes on');
+	leave($_) for @waiting;
+	reload('aggjobs.backfill_max_lock_waits' => '20', 'aggjobs.backfill_max_wal' => '1MB');
+	hold('hours');
+	$id = backfill('hours', 'workers => 1', q{chunk => '1 day'});
+	wait_at_work($id);
+	sql(q{SELECT pg_logical_emit_message(false, 'noise', repeat('x', 50000000)) FROM generate_series(1, 4)});
+	let_go();
+	wait_for($node, $db, "SELECT count(*) = 1 FROM aggjobs.backfill_workers WHERE backfill_id = $id AND phase = 'waiting: WAL'", 'a worker waits until less is logged');
+	is(field($id, q{concat_ws(' ', state, done)}), 'running 1', 'before the next chunk');
+	reload('aggjobs.backfill_max_wal' => '0');
+	is(wait_backfill($id), 'succeeded', 'without limit it goes on');
+	is(wrong(), '', 'all is right');
+};
+
+subtest 'chunks follow the time that they take' => sub {
+	reload('aggjobs.backfill_chunk_time' => '1ms', 'aggjobs.backfill_chunk_size' => '64kB');
+	my (undef, undef, $told) = $node->psql($db, q{SELECT aggjobs_backfill('hours', workers => 1, dry_run => true)});
+	my ($planned) = $told =~ /: (\d+) chunks/;
+	my $id = backfill('hours', 'workers => 1');
+	is(wait_backfill($id), 'succeeded', 'chunks that would take too long are cut');
+	is(field($id, "chunks > $planned"), 't', 'so that there are more');
+	is(sql(qq{SELECT count(*) FROM aggjobs.chunks c WHERE backfill_id = $id AND kind = 'range' AND ("from" <> date_trunc('hour', "from", 'UTC')
+		OR attempts <> 1 OR NOT EXISTS (SELECT FROM aggjobs.chunks d WHERE d.backfill_id = $id AND d.kind = 'range' AND d."from" = c."to") AND isfinite("to")
+		AND "to" <> (SELECT max(e."to") FROM aggjobs.chunks e WHERE e.backfill_id = $id AND e.kind = 'range'))}), 0, 'of whole buckets, without gaps');
+	is(sql(qq{SELECT sum(rows_read) FROM aggjobs.chunks WHERE backfill_id = $id}), sql('SELECT count(*) FROM raw'), 'and read each row once');
+	$id = backfill('hours', 'workers => 2', q{chunk => '5 days'});
+	is(wait_backfill($id), 'succeeded', 'who says how wide they are');
+	is(sql(qq{SELECT count(*) FROM aggjobs.chunks WHERE backfill_id = $id AND isfinite("from") AND isfinite("to") AND "to" - "from" >= interval '5 days'}) > 0, 1, 'gets them as wide');
+	reload('aggjobs.backfill_chunk_time' => '20s', 'aggjobs.backfill_chunk_size' => '128MB');
+	is(wrong(), '', 'all is right');
 };
 
 subtest 'the server dies' => sub {
