@@ -53,7 +53,7 @@ CREATE TABLE aggjobs.chunk (
 	backfill_id  bigint NOT NULL REFERENCES aggjobs.backfill ON DELETE CASCADE,
 	chunk_no     integer NOT NULL,
 	stage        integer NOT NULL,
-	kind         text NOT NULL CHECK (kind IN ('prepare', 'range', 'step', 'part')),
+	kind         text NOT NULL CHECK (kind IN ('copy', 'prepare', 'range', 'step', 'part')),
 	rollup_name  text,
 	from_time    timestamptz NOT NULL,
 	to_time      timestamptz NOT NULL,
@@ -82,12 +82,26 @@ COMMENT ON TABLE aggjobs.chunk IS 'the pieces of backfills, with what was done a
 COMMENT ON COLUMN aggjobs.chunk.stage IS
 	'a chunk waits until all of a lower stage that overlap its range are over';
 COMMENT ON COLUMN aggjobs.chunk.kind IS
-	'prepare: take in changes and move the horizon of a rollup; range: compute; step: run a step of the job; part: run the command of a step of kind parts';
+	'copy: keep what a rollup says; prepare: take in changes and move the horizon of a rollup; range: compute; step: run a step of the job; part: run the command of a step of kind parts';
 COMMENT ON COLUMN aggjobs.chunk.step IS 'the step; of a part, its columns and their values as text';
 COMMENT ON COLUMN aggjobs.chunk.rows_skipped IS 'rows of the source in a range that was given up';
 COMMENT ON COLUMN aggjobs.chunk.sample IS 'some of them';
 COMMENT ON COLUMN aggjobs.chunk.attempts IS 'how often it was taken';
 COMMENT ON COLUMN aggjobs.chunk.ready_at IS 'not to be taken before; NULL: at once';
+
+/* What rollups said before a backfill, until that is confirmed or undone. */
+CREATE TABLE aggjobs.backfill_copy (
+	backfill_id bigint NOT NULL REFERENCES aggjobs.backfill ON DELETE CASCADE,
+	rollup_name text NOT NULL,
+	target      regclass NOT NULL,
+	copy        regclass NOT NULL,
+	from_time   timestamptz NOT NULL,
+	to_time     timestamptz NOT NULL,
+	PRIMARY KEY (backfill_id, rollup_name)
+);
+COMMENT ON TABLE aggjobs.backfill_copy IS 'copies of the tables of rollups from before a backfill';
+COMMENT ON COLUMN aggjobs.backfill_copy.target IS 'the table of the rollup that was copied';
+COMMENT ON COLUMN aggjobs.backfill_copy.from_time IS 'first instant of what was copied';
 
 -- -------------------------------------------------------------------- jobs
 

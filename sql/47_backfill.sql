@@ -11,11 +11,12 @@ CREATE FUNCTION @extschema@.aggjobs_backfill(
 	chunk     interval DEFAULT NULL,
 	"order"   text DEFAULT 'newest first',
 	parents   boolean DEFAULT false,
-	dry_run   boolean DEFAULT false)
+	dry_run   boolean DEFAULT false,
+	snapshot  boolean DEFAULT false)
 RETURNS bigint
 LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'aggjobs_backfill';
-COMMENT ON FUNCTION @extschema@.aggjobs_backfill(text, timestamptz, timestamptz, integer, integer, interval, text, boolean, boolean) IS
-	'compute a range of a job''s rollups, or of one rollup, and of those below (and above, with parents) in the background, in chunks and by several workers; days: so many before today; returns its id, or with dry_run tells the chunks';
+COMMENT ON FUNCTION @extschema@.aggjobs_backfill(text, timestamptz, timestamptz, integer, integer, interval, text, boolean, boolean, boolean) IS
+	'compute a range of a job''s rollups, or of one rollup, and of those below (and above, with parents) in the background, in chunks and by several workers; days: so many before today; snapshot: keep a copy of what is there until it is confirmed; returns its id, or with dry_run tells the chunks';
 
 CREATE FUNCTION @extschema@.aggjobs_wait_backfill(backfill_id bigint, timeout interval DEFAULT NULL) RETURNS text
 LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'aggjobs_wait_backfill';
@@ -45,3 +46,13 @@ CREATE FUNCTION @extschema@.aggjobs_alter_backfill(backfill_id bigint, workers i
 LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'aggjobs_alter_backfill';
 COMMENT ON FUNCTION @extschema@.aggjobs_alter_backfill(bigint, integer) IS
 	'have so many workers from now on, also while it runs; those that are too many end after their chunk';
+
+CREATE FUNCTION @extschema@.aggjobs_confirm_backfill(backfill_id bigint) RETURNS integer
+LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'aggjobs_confirm_backfill';
+COMMENT ON FUNCTION @extschema@.aggjobs_confirm_backfill(bigint) IS
+	'drop what a backfill with snapshot has kept of before; returns how many tables there were';
+
+CREATE FUNCTION @extschema@.aggjobs_undo_backfill(backfill_id bigint) RETURNS bigint
+LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'aggjobs_undo_backfill';
+COMMENT ON FUNCTION @extschema@.aggjobs_undo_backfill(bigint) IS
+	'have the tables of rollups say what they said before a backfill with snapshot; returns how many rows went and came';

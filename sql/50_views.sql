@@ -359,7 +359,7 @@ COMMENT ON VIEW aggjobs.chunks IS 'chunks of backfills: their ranges, who has co
 COMMENT ON COLUMN aggjobs.chunks.backfill_id IS 'backfill';
 COMMENT ON COLUMN aggjobs.chunks.chunk_no IS 'number in it, from 1';
 COMMENT ON COLUMN aggjobs.chunks.state IS 'waiting, running, done, skipped (its command said so) or failed';
-COMMENT ON COLUMN aggjobs.chunks.kind IS 'prepare (a rollup, before its ranges), range, step (of a job), or part (of a job of parts)';
+COMMENT ON COLUMN aggjobs.chunks.kind IS 'copy (of what a rollup says), prepare (a rollup, before its ranges), range, step (of a job), or part (of a job of parts)';
 COMMENT ON COLUMN aggjobs.chunks.rollup_name IS 'rollup; NULL for a step';
 COMMENT ON COLUMN aggjobs.chunks."from" IS 'first instant';
 COMMENT ON COLUMN aggjobs.chunks."to" IS 'first instant after it';
@@ -408,7 +408,9 @@ SELECT b.backfill_id,
        coalesce(b.ended_at, pg_catalog.clock_timestamp()) - b.started_at AS duration,
        c.bytes_read, c.wal_bytes, c.cpu_seconds,
        CASE WHEN b.newest_first THEN 'newest first' ELSE 'oldest first' END AS "order",
-       b.run_id, j.owner, b.created_by, b.created_at
+       b.run_id,
+       ARRAY(SELECT p.copy FROM aggjobs.backfill_copy p WHERE p.backfill_id = b.backfill_id ORDER BY p.rollup_name) AS copies,
+       j.owner, b.created_by, b.created_at
 FROM aggjobs.backfill b
      CROSS JOIN LATERAL (SELECT count(*) AS chunks,
                                 count(*) FILTER (WHERE k.state = 'done') AS done,
@@ -460,6 +462,7 @@ COMMENT ON COLUMN aggjobs.backfills.wal_bytes IS 'bytes of write-ahead log';
 COMMENT ON COLUMN aggjobs.backfills.cpu_seconds IS 'CPU time of the workers';
 COMMENT ON COLUMN aggjobs.backfills."order" IS 'which chunks are taken first';
 COMMENT ON COLUMN aggjobs.backfills.run_id IS 'run that began it, is its first worker and needs its outcome; NULL: somebody asked for it';
+COMMENT ON COLUMN aggjobs.backfills.copies IS 'tables with what rollups said before, until it is confirmed or undone';
 COMMENT ON COLUMN aggjobs.backfills.owner IS 'role as which it is done';
 COMMENT ON COLUMN aggjobs.backfills.created_by IS 'session user who asked for it';
 COMMENT ON COLUMN aggjobs.backfills.created_at IS 'when';

@@ -16,6 +16,7 @@
 #include "base/compat.h"
 
 #include "api/arguments.h"
+#include "api/backfill_argument.h"
 #include "base/clock.h"
 #include "base/disk.h"
 #include "base/settings.h"
@@ -50,7 +51,8 @@ enum
 	ARG_CHUNK,
 	ARG_ORDER,
 	ARG_PARENTS,
-	ARG_DRY_RUN
+	ARG_DRY_RUN,
+	ARG_SNAPSHOT
 };
 
 /* The start of the day in UTC that lies so many days before today. */
@@ -161,7 +163,7 @@ tell_plan(const AjBackfillPlan *plan, const char *name)
 
 /*
  * aggjobs_backfill(name, from, to, days, workers, chunk, order, parents,
- *		dry_run) -> backfill id
+ *		dry_run, snapshot) -> backfill id
  *		Compute a range of a job's rollups, or of one rollup, and of those
  *		below, in chunks and by several workers, in the background.
  *
@@ -187,6 +189,7 @@ aggjobs_backfill(PG_FUNCTION_ARGS)
 		PG_ARGISNULL(ARG_WORKERS) ? 0 : workers_argument(fcinfo, ARG_WORKERS);
 	wish.chunk = chunk_argument(fcinfo);
 	wish.parents = !PG_ARGISNULL(ARG_PARENTS) && PG_GETARG_BOOL(ARG_PARENTS);
+	wish.snapshot = !PG_ARGISNULL(ARG_SNAPSHOT) && PG_GETARG_BOOL(ARG_SNAPSHOT);
 	backfill.newest_first = newest_first_argument(fcinfo);
 	aj_backfill_plan(&wish, &plan);
 	if (dry_run)
@@ -208,39 +211,6 @@ aggjobs_backfill(PG_FUNCTION_ARGS)
 	PG_RETURN_INT64(aj_backfill_begin(&backfill, plan.chunks, &plan.owner));
 }
 
-/* The backfill in the first argument, if the caller may act on it. */
-static AjBackfill *
-backfill_argument(FunctionCallInfo fcinfo)
-{
-	AjBackfill *backfill;
-	int64 id;
-
-	aj_require_argument(fcinfo, 0, "the id of a backfill");
-	id = PG_GETARG_INT64(0);
-	backfill = aj_backfill_find(id);
-	if (backfill == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_OBJECT),
-				 errmsg("backfill " INT64_FORMAT " does not exist", id),
-				 errhint("List them with SELECT * FROM aggjobs.backfills.")));
-	if (!has_privs_of_role(GetUserId(), backfill->owner))
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("permission denied for backfill " INT64_FORMAT, id)));
-	return backfill;
-}
-
-static void
-complain_of_state(const AjBackfill *backfill, const char *what,
-				  const char *hint)
-{
-	ereport(ERROR,
-			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-			 errmsg("backfill " INT64_FORMAT " is %s and can't be %s",
-					backfill->backfill_id, backfill->state, what),
-			 errhint("%s", hint)));
-}
-
 /*
  * aggjobs_pause_backfill(backfill_id)
  *		Chunks that are at work are ended; no other is begun.
@@ -248,12 +218,12 @@ complain_of_state(const AjBackfill *backfill, const char *what,
 Datum
 aggjobs_pause_backfill(PG_FUNCTION_ARGS)
 {
-	AjBackfill *backfill = backfill_argument(fcinfo);
+	AjBackfill *backfill = aj_backfill_argument(fcinfo);
 
 	aj_require_primary(fcinfo);
 	if (!aj_backfill_move(backfill->backfill_id, "running", "paused"))
-		complain_of_state(backfill, "paused",
-						  "Only one that is running can be.");
+		aj_complain_of_backfill(backfill, "paused",
+								"Only one that is running can be.");
 	PG_RETURN_VOID();
 }
 
@@ -261,12 +231,12 @@ aggjobs_pause_backfill(PG_FUNCTION_ARGS)
 Datum
 aggjobs_resume_backfill(PG_FUNCTION_ARGS)
 {
-	AjBackfill *backfill = backfill_argument(fcinfo);
+	AjBackfill *backfill = aj_backfill_argument(fcinfo);
 
 	aj_require_primary(fcinfo);
 	aj_segment_require("aggjobs_resume_backfill()");
 	if (!aj_backfill_move(backfill->backfill_id, "paused", "running"))
-		complain_of_state(
+		aj_complain_of_backfill(
 			backfill, "resumed",
 			"Only one that is paused can be; aggjobs_retry_backfill() takes up what failed or was cancelled.");
 	aj_backfill_queue_runs(backfill->backfill_id);
@@ -282,12 +252,12 @@ aggjobs_resume_backfill(PG_FUNCTION_ARGS)
 Datum
 aggjobs_cancel_backfill(PG_FUNCTION_ARGS)
 {
-	AjBackfill *backfill = backfill_argument(fcinfo);
+	AjBackfill *backfill = aj_backfill_argument(fcinfo);
 
 	aj_require_primary(fcinfo);
 	if (!aj_backfill_move(backfill->backfill_id, "running", "cancelled") &&
 		!aj_backfill_move(backfill->backfill_id, "paused", "cancelled"))
-		complain_of_state(backfill, "cancelled", "It is over already.");
+		aj_complain_of_backfill(backfill, "cancelled", "It is over already.");
 	if (aj_segment_present())
 		aj_backfill_stop(backfill->backfill_id,
 						 psprintf("backfill cancelled by %s",
@@ -304,14 +274,15 @@ aggjobs_cancel_backfill(PG_FUNCTION_ARGS)
 Datum
 aggjobs_retry_backfill(PG_FUNCTION_ARGS)
 {
-	AjBackfill *backfill = backfill_argument(fcinfo);
+	AjBackfill *backfill = aj_backfill_argument(fcinfo);
 
 	aj_require_primary(fcinfo);
 	aj_segment_require("aggjobs_retry_backfill()");
 	if (!aj_backfill_move(backfill->backfill_id, "failed", "running") &&
 		!aj_backfill_move(backfill->backfill_id, "cancelled", "running"))
-		complain_of_state(backfill, "retried",
-						  "Only one that has failed or was cancelled can be.");
+		aj_complain_of_backfill(
+			backfill, "retried",
+			"Only one that has failed or was cancelled can be.");
 	aj_backfill_leave(backfill->backfill_id);
 	aj_backfill_retry_failed(backfill->backfill_id);
 	aj_backfill_queue_runs(backfill->backfill_id);
@@ -327,7 +298,7 @@ aggjobs_retry_backfill(PG_FUNCTION_ARGS)
 Datum
 aggjobs_alter_backfill(PG_FUNCTION_ARGS)
 {
-	AjBackfill *backfill = backfill_argument(fcinfo);
+	AjBackfill *backfill = aj_backfill_argument(fcinfo);
 	AjBackfillOwner owner = {.owner = backfill->owner};
 	int workers;
 
@@ -383,7 +354,7 @@ aggjobs_wait_backfill(PG_FUNCTION_ARGS)
 	int told = -1;
 
 	aj_segment_require("aggjobs_wait_backfill()");
-	backfill = backfill_argument(fcinfo);
+	backfill = aj_backfill_argument(fcinfo);
 	if (!PG_ARGISNULL(1))
 		until = DatumGetTimestampTz(DirectFunctionCall2(
 			timestamptz_pl_interval, TimestampTzGetDatum(aj_now()),

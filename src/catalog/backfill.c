@@ -391,10 +391,59 @@ aj_backfill_leave(int64 backfill_id)
 		AJ_ARGS(aj_arg_int8(backfill_id)));
 }
 
+/* A copy was made. */
+void
+aj_backfill_add_copy(int64 backfill_id, const AjBackfillCopy *copy)
+{
+	(void) aj_catalog_run(
+		"INSERT INTO aggjobs.backfill_copy (backfill_id, rollup_name, target,"
+		" copy, from_time, to_time) VALUES ($1, $2, $3, $4, $5, $6)",
+		AJ_ARGS(aj_arg_int8(backfill_id), aj_arg_text(copy->rollup),
+				aj_arg_oid(copy->target), aj_arg_oid(copy->copy),
+				aj_arg_time(copy->range.from), aj_arg_time(copy->range.to)));
+}
+
+/* The copies from before a backfill. */
+AjBackfillCopy *
+aj_backfill_copies(int64 backfill_id, int *n)
+{
+	MemoryContext context = CurrentMemoryContext;
+	AjBackfillCopy *copies;
+	AjSpi spi;
+
+	aj_spi_open(&spi, AJ_RIGHTS_CATALOG);
+	*n = (int) aj_spi_run("SELECT c.rollup_name, c.target::oid, c.copy::oid,"
+						  " c.from_time, c.to_time FROM aggjobs.backfill_copy c"
+						  " WHERE c.backfill_id = $1 ORDER BY c.rollup_name",
+						  AJ_ARGS(aj_arg_int8(backfill_id)));
+	copies = MemoryContextAllocZero(context,
+									sizeof(AjBackfillCopy) * (Size) Max(*n, 1));
+	for (int i = 0; i < *n; i++)
+	{
+		copies[i].rollup = aj_spi_text((uint64) i, 1, context);
+		copies[i].target = aj_spi_oid((uint64) i, 2);
+		copies[i].copy = aj_spi_oid((uint64) i, 3);
+		copies[i].range.from = aj_spi_time((uint64) i, 4, DT_NOBEGIN);
+		copies[i].range.to = aj_spi_time((uint64) i, 5, DT_NOEND);
+	}
+	aj_spi_close(&spi);
+	return copies;
+}
+
+/* The copies are gone. */
+void
+aj_backfill_forget_copies(int64 backfill_id)
+{
+	(void) aj_catalog_run(
+		"DELETE FROM aggjobs.backfill_copy WHERE backfill_id = $1",
+		AJ_ARGS(aj_arg_int8(backfill_id)));
+}
+
 /*
  * aj_backfills_prune
- *		Remove backfills that ended so many minutes ago, with their jobs, and
- *		end those whose leading run has died with the server.
+ *		Remove backfills that ended so many minutes ago, with their jobs, but
+ *		for those with copies, and end those whose leading run has died with
+ *		the server.
  */
 void
 aj_backfills_prune(int keep_minutes)
@@ -406,7 +455,9 @@ aj_backfills_prune(int keep_minutes)
 		" AND r.status IN ('queued', 'running'))",
 		AJ_ARGS(aj_arg_time(aj_now())));
 	(void) aj_catalog_run("DELETE FROM aggjobs.backfill b"
-						  " WHERE b.ended_at < $1 - make_interval(mins => $2)",
+						  " WHERE b.ended_at < $1 - make_interval(mins => $2)"
+						  " AND NOT EXISTS (SELECT FROM aggjobs.backfill_copy c"
+						  " WHERE c.backfill_id = b.backfill_id)",
 						  AJ_ARGS(aj_arg_time(aj_now()),
 								  aj_arg_int4(keep_minutes)));
 }

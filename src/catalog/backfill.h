@@ -25,6 +25,15 @@ typedef struct AjBackfill
 	bool uncommitted; /* written by the transaction that is open here */
 } AjBackfill;
 
+/* What a rollup said before a backfill. */
+typedef struct AjBackfillCopy
+{
+	char *rollup;
+	Oid target;
+	Oid copy; /* a table */
+	AjRange range;
+} AjBackfillCopy;
+
 /* For whom the workers of a backfill work. */
 typedef struct AjBackfillOwner
 {
@@ -54,6 +63,9 @@ extern int64 aj_backfill_adopt(int64 run_id, const Jsonb *step);
 extern void aj_backfill_leave(int64 backfill_id);
 extern void aj_backfill_stop(int64 backfill_id, const char *note);
 extern void aj_backfills_end_with(int64 run_id);
+extern void aj_backfill_add_copy(int64 backfill_id, const AjBackfillCopy *copy);
+extern AjBackfillCopy *aj_backfill_copies(int64 backfill_id, int *n);
+extern void aj_backfill_forget_copies(int64 backfill_id);
 extern void aj_backfills_prune(int keep_minutes);
 
 #endif /* AJ_CATALOG_BACKFILL_H */

@@ -29,9 +29,8 @@
 #include "catalog/chunk.h"
 
 static const char *const kind_names[] = {
-	[AJ_CHUNK_PREPARE] = "prepare",
-	[AJ_CHUNK_RANGE] = "range",
-	[AJ_CHUNK_STEP] = "step",
+	[AJ_CHUNK_COPY] = "copy",	[AJ_CHUNK_PREPARE] = "prepare",
+	[AJ_CHUNK_RANGE] = "range", [AJ_CHUNK_STEP] = "step",
 	[AJ_CHUNK_PART] = "part",
 };
 

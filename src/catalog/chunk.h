@@ -11,6 +11,7 @@
 
 typedef enum AjChunkKind
 {
+	AJ_CHUNK_COPY,	  /* keep what a rollup says */
 	AJ_CHUNK_PREPARE, /* a rollup, before its ranges */
 	AJ_CHUNK_RANGE,	  /* of a rollup */
 	AJ_CHUNK_STEP,	  /* of a job */

@@ -155,6 +155,7 @@ look_at_target(Planner *planner, Member *member, const Member *child)
 	Oid tablespace = get_rel_tablespace(member->rollup->target);
 	AjSpaceNeed *need = NULL;
 	ListCell *cell;
+	int64 bytes;
 
 	member->result = child != NULL
 		? child->result
@@ -168,7 +169,10 @@ look_at_target(Planner *planner, Member *member, const Member *child)
 		need->tablespace = tablespace;
 		planner->plan->needs = lappend(planner->plan->needs, need);
 	}
-	need->bytes += Max(member->result - size_of(member->rollup->target), 0);
+	bytes = size_of(member->rollup->target);
+	need->bytes += Max(member->result - bytes, 0);
+	if (planner->wish->snapshot)
+		need->bytes += bytes;
 }
 
 static Member *
@@ -313,6 +317,10 @@ add_member_chunks(Planner *planner, const Member *member)
 	if (member->range.from >= member->range.to ||
 		is_left_out(planner, member->rollup))
 		return;
+	if (planner->wish->snapshot)
+		(void) add_chunk(planner, AJ_CHUNK_COPY,
+						 member->level * STAGES_OF_LEVEL, member->rollup->name,
+						 member->range);
 	(void) add_chunk(planner, AJ_CHUNK_PREPARE, member->level * STAGES_OF_LEVEL,
 					 member->rollup->name, all_time);
 	add_ranges(planner, member);

@@ -18,6 +18,7 @@ typedef struct AjBackfillWish
 	Interval *chunk;  /* width of a chunk, or NULL */
 	bool parents;	  /* the rollups above, too */
 	bool first_fill;  /* only rollups that were never computed */
+	bool snapshot;	  /* keep what they say */
 	TimestampTz now;
 } AjBackfillWish;
 

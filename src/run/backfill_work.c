@@ -34,6 +34,7 @@
 #include "catalog/chunk.h"
 #include "miscadmin.h"
 #include "optimizer/cost.h"
+#include "rollup/copy.h"
 #include "rollup/sample.h"
 #include "run/backfill_work.h"
 #include "run/limits.h"
@@ -120,6 +121,20 @@ compute_rollup(Work *work, const AjChunk *chunk, AjChunkDone *done)
 }
 
 static void
+copy_rollup(const AjChunk *chunk)
+{
+	AjRollup *rollup = aj_rollup_find(chunk->rollup, false);
+	AjBackfillCopy copy = {
+		.rollup = chunk->rollup,
+		.target = rollup->target,
+		.range = chunk->range,
+	};
+
+	copy.copy = aj_copy_make(rollup, chunk->range, chunk->backfill_id);
+	aj_backfill_add_copy(chunk->backfill_id, &copy);
+}
+
+static void
 run_step(Work *work, const AjChunk *chunk, AjChunkDone *done)
 {
 	AjJson result;
@@ -154,6 +169,8 @@ do_chunk(Work *work, const AjChunk *chunk)
 			aj_part_run(work->backfill->step, chunk->step, work->context);
 	else if (chunk->kind == AJ_CHUNK_STEP)
 		run_step(work, chunk, &done);
+	else if (chunk->kind == AJ_CHUNK_COPY)
+		copy_rollup(chunk);
 	else
 		compute_rollup(work, chunk, &done);
 	aj_usage_since(&usage, &done.usage);

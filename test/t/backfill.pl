@@ -210,6 +210,30 @@ subtest 'room on disk' => sub {
 	is(wait_backfill(backfill('hours')), 'succeeded', 'without one nothing is');
 };
 
+subtest 'a copy of what was there' => sub {
+	sql(q{UPDATE days SET v = v + 1 WHERE bucket = '2026-01-03 UTC'}, q{DELETE FROM days WHERE bucket = '2026-01-05 UTC'},
+		q{CALL aggjobs_refresh('months')}, 'CREATE TABLE days_then AS TABLE days', 'CREATE TABLE hours_then AS TABLE hours');
+	my $id = backfill('days', q{"from" => '2026-01-02 UTC'}, 'workers => 2', 'snapshot => true', 'parents => true');
+	is(wait_backfill($id), 'succeeded', 'with snapshot');
+	is(sql('SELECT count(*) FROM (TABLE days EXCEPT ALL TABLE days_then) x') > 0, 1, 'something was put right');
+	is(wrong(), '', 'all is right');
+	is(field($id, 'copies'), "{days_before_$id,hours_before_$id,months_before_$id}", 'there are copies');
+	is(sql("SELECT aggjobs_undo_backfill($id) > 0"), 't', 'the one call back');
+	is(sql('SELECT count(*) FROM ((TABLE days EXCEPT ALL TABLE days_then) UNION ALL (TABLE days_then EXCEPT ALL TABLE days)) x'), 0, 'has the tables as they were');
+	is(wrong_live(), '', 'but live views go on to be right');
+	is(field($id, 'copies'), '{}', 'the copies are gone');
+	sql(q{CALL aggjobs_refresh('months')});
+	is(wrong(), '', 'and a refresh computes it again');
+	$id = backfill('hours', 'snapshot => true');
+	is(wait_backfill($id), 'succeeded', 'another');
+	is(sql("SELECT aggjobs_confirm_backfill($id)"), 1, 'is confirmed');
+	is(sql("SELECT to_regclass('hours_before_$id') IS NULL"), 't', 'and its copy dropped');
+	my %refused = (
+		"aggjobs_undo_backfill($id)" => qr/backfill $id has no copies/,
+		"aggjobs_confirm_backfill($id)" => qr/backfill $id has no copies/);
+	like((sqlstate_of($node, $db, "SELECT $_"))[1], $refused{$_}, $_) for sort keys %refused;
+};
+
 subtest 'others come first' => sub {
 	reload('aggjobs.backfill_max_lock_waits' => '1');
 	my @waiting = map { new_holder() } 1 .. 2;
@@ -310,7 +334,7 @@ subtest 'what is refused' => sub {
 		like($error, $refused{$call}, $call);
 	}
 	sql(q{CREATE ROLE stranger LOGIN}, q{SELECT aggjobs_grant('stranger')});
-	for my $call (q{aggjobs_backfill('hours')}, 'aggjobs_cancel_backfill(1)', 'aggjobs_wait_backfill(1)')
+	for my $call (q{aggjobs_backfill('hours')}, 'aggjobs_cancel_backfill(1)', 'aggjobs_wait_backfill(1)', 'aggjobs_undo_backfill(1)')
 	{
 		my ($status, undef, $error) = $node->psql($db, "SELECT $call", extra_params => [ '-U', 'stranger' ]);
 		like($error, qr/permission denied/, "$call by a stranger");
