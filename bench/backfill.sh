@@ -9,6 +9,10 @@
 #             against a backfill of all three by one worker
 #   workers   a backfill by one worker against one by two
 #   chunks    the hours in one chunk against 30, by one worker
+#   polled    the hours in 30 chunks while the views are looked at ten times a
+#             second, against nobody looking
+#   memory    private memory of two workers together, at most, and that of a
+#             backfill of a third of the days
 #
 # All are run one right after the other, and the figures are the medians of their
 # ratios.  The results are compared.
@@ -57,6 +61,28 @@ backfilled() {
     session "SELECT extract(epoch FROM duration) FROM aggjobs.backfills WHERE backfill_id = $id;"
 }
 
+# Private memory, in MB, of all workers of the last backfill, each at its highest.
+memory_of_last() {
+    session "SELECT sum(peak_memory) / 1048576 FROM aggjobs.runs
+        WHERE job_name LIKE format('backfill %s worker %%', (SELECT max(backfill_id) FROM aggjobs.backfills));"
+}
+
+# Look at the views ten times a second, until the file is gone.
+poll_while() {
+    while [ -e "$1" ]; do
+        echo "SELECT * FROM aggjobs.backfills WHERE state = 'running'; SELECT * FROM aggjobs.backfill_workers;"
+        sleep 0.1
+    done | psql -qAtX >/dev/null
+}
+
+polled() {
+    : >"$scratch/polling"
+    poll_while "$scratch/polling" &
+    first_fill "$@"
+    rm "$scratch/polling"
+    wait
+}
+
 # The same, of rollups that were just made.
 first_fill() {
     make_rollups
@@ -89,7 +115,7 @@ compare() {
 }
 
 pair() {
-    local hand one two pieces piece
+    local hand one two pieces piece looked_at
     hand=$(by_hand)
     one=$(first_fill bench_all 'workers => 1')
     compare bench_hours h
@@ -98,15 +124,22 @@ pair() {
     drop_rollups
     session "DROP TABLE bench.h, bench.d, bench.m;"
     two=$(first_fill bench_all 'workers => 2')
+    memory_of_last >>"$scratch/memory"
+    drop_rollups
+    first_fill bench_all 'workers => 2, days => 10' >/dev/null
+    memory_of_last >>"$scratch/memory_10"
     drop_rollups
     pieces=$(first_fill bench_hours "workers => 1, chunk => interval '1 day'")
     drop_rollups
     piece=$(first_fill bench_hours "workers => 1, chunk => interval '1000 days'")
     drop_rollups
-    echo "$hand $one $two $pieces $piece" >>"$scratch/seconds"
+    looked_at=$(polled bench_hours "workers => 1, chunk => interval '1 day'")
+    drop_rollups
+    echo "$hand $one $two $pieces $piece $looked_at" >>"$scratch/seconds"
     calc "$one / $hand" "%.3f\n" >>"$scratch/hand"
     calc "$two / $one" "%.3f\n" >>"$scratch/two"
     calc "$pieces / $piece" "%.3f\n" >>"$scratch/cut"
+    calc "$looked_at / $pieces" "%.3f\n" >>"$scratch/polled"
 }
 
 column() { awk -v n="$1" '{print $n}' "$scratch/seconds" | median; }
@@ -125,4 +158,9 @@ judge "two workers to one, time" "$(median <"$scratch/two")" 0.59
 title "hours alone, by one worker"
 row "in days, in one piece" "$(column 4) s, $(column 5) s"
 judge "in days to in one piece, time" "$(median <"$scratch/cut")" 1.05
+row "in days, looked at ten times a second" "$(column 6) s"
+judge "looked at to not, time" "$(median <"$scratch/polled")" 1.01
+title "private memory of two workers, MB"
+row "30 days, 10 days" "$(median <"$scratch/memory"), $(median <"$scratch/memory_10")"
+judge "30 days, MB" "$(median <"$scratch/memory")" 1024
 verdict
