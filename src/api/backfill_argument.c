@@ -16,7 +16,6 @@
 
 #include "api/arguments.h"
 #include "api/backfill_argument.h"
-#include "miscadmin.h"
 
 /*
  * aj_backfill_argument
@@ -27,22 +26,8 @@
 AjBackfill *
 aj_backfill_argument(FunctionCallInfo fcinfo)
 {
-	AjBackfill *backfill;
-	int64 id;
-
 	aj_require_argument(fcinfo, 0, "the id of a backfill");
-	id = PG_GETARG_INT64(0);
-	backfill = aj_backfill_find(id);
-	if (backfill == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_OBJECT),
-				 errmsg("backfill " INT64_FORMAT " does not exist", id),
-				 errhint("List them with SELECT * FROM aggjobs.backfills.")));
-	if (!has_privs_of_role(GetUserId(), backfill->owner))
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("permission denied for backfill " INT64_FORMAT, id)));
-	return backfill;
+	return aj_backfill_allowed(PG_GETARG_INT64(0));
 }
 
 /* Error 55000: it is in no state to be "what". */

@@ -97,6 +97,33 @@ aj_backfill_find(int64 backfill_id)
 	return backfill;
 }
 
+/*
+ * aj_backfill_allowed
+ *		The backfill with this id.
+ *
+ * Errors: 42704 if there is none; 42501 if the current user is not a member of
+ * the role of its workers.
+ */
+AjBackfill *
+aj_backfill_allowed(int64 backfill_id)
+{
+	AjBackfill *backfill = aj_backfill_find(backfill_id);
+
+	if (backfill == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("backfill " INT64_FORMAT " does not exist",
+						backfill_id),
+				 errhint("List them with SELECT * FROM aggjobs.backfills; "
+						 "SELECT aggjobs_backfill(name, ...) makes one.")));
+	if (!has_privs_of_role(GetUserId(), backfill->owner))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("permission denied for backfill " INT64_FORMAT,
+						backfill_id)));
+	return backfill;
+}
+
 /* The state of a backfill as committed now, or NULL if it is gone. */
 char *
 aj_backfill_state_latest(int64 backfill_id)

@@ -44,6 +44,7 @@ typedef struct AjBackfillOwner
 
 extern int64 aj_backfill_insert(const AjBackfill *backfill);
 extern AjBackfill *aj_backfill_find(int64 backfill_id);
+extern AjBackfill *aj_backfill_allowed(int64 backfill_id);
 extern char *aj_backfill_state_latest(int64 backfill_id);
 extern bool aj_backfill_move(int64 backfill_id, const char *from,
 							 const char *to);

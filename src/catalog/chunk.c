@@ -81,15 +81,32 @@ kind_from_text(const char *text)
 	elog(ERROR, "unknown kind of chunk \"%s\"", text);
 }
 
-/* Chunks whose worker is gone wait again. */
+#define IS_LOST                                   \
+	" c.backfill_id = $1 AND c.state = 'running'" \
+	" AND NOT EXISTS (SELECT FROM aggjobs.run r"  \
+	" WHERE r.run_id = c.run_id AND r.status = 'running')"
+
+/*
+ * Chunks whose worker is gone wait again.  Whether it is gone is asked once
+ * more of rows that are locked: others may have taken them, in runs that have
+ * begun since the first look.
+ */
 static void
 release_lost(int64 backfill_id)
 {
-	(void) aj_spi_run("UPDATE aggjobs.chunk c SET state = 'waiting'"
-					  " WHERE c.backfill_id = $1 AND c.state = 'running'"
-					  " AND NOT EXISTS (SELECT FROM aggjobs.run r"
-					  " WHERE r.run_id = c.run_id AND r.status = 'running')",
-					  AJ_ARGS(aj_arg_int8(backfill_id)));
+	int n =
+		(int) aj_spi_run("SELECT c.chunk_no FROM aggjobs.chunk c WHERE" IS_LOST
+						 " FOR UPDATE OF c SKIP LOCKED",
+						 AJ_ARGS(aj_arg_int8(backfill_id)));
+	int *lost = palloc(sizeof(int) * (Size) Max(n, 1));
+
+	for (int i = 0; i < n; i++)
+		lost[i] = (int) aj_spi_int8((uint64) i, 1, 0);
+	for (int i = 0; i < n; i++)
+		(void) aj_spi_run(
+			"UPDATE aggjobs.chunk c SET state = 'waiting' WHERE" IS_LOST
+			" AND c.chunk_no = $2",
+			AJ_ARGS(aj_arg_int8(backfill_id), aj_arg_int4(lost[i])));
 }
 
 #define TAKE(condition, order)                                                 \
@@ -190,24 +207,52 @@ aj_chunk_take(const AjBackfill *backfill, int worker, int64 run_id,
 	return taken;
 }
 
-/* The chunk is done, by this transaction. */
+/*
+ * aj_chunk_done
+ *		The chunk is done, by this transaction.
+ *
+ * Errors: 40001 if it is not the run's any more.  So nothing is done twice,
+ * whatever was thought of its worker meanwhile.
+ */
 void
-aj_chunk_done(const AjChunk *chunk, const AjChunkDone *done)
+aj_chunk_done(const AjChunk *chunk, int64 run_id, const AjChunkDone *done)
 {
-	(void) aj_catalog_run(
-		"UPDATE aggjobs.chunk SET state = 'done', ended_at = $3,"
-		" rows_read = $4, rows_deleted = $5, rows_written = $6,"
-		" wal_bytes = $7, cpu_seconds = $8, bytes_read = $9, error = NULL,"
-		" sqlstate = NULL, rows_skipped = NULL, sample = NULL"
-		" WHERE backfill_id = $1 AND chunk_no = $2",
-		AJ_ARGS(
-			aj_arg_int8(chunk->backfill_id), aj_arg_int4(chunk->chunk_no),
-			aj_arg_time(aj_now()), aj_arg_int8(done->rows_read),
-			aj_arg_int8(done->rows_deleted), aj_arg_int8(done->rows_written),
-			aj_arg_int8(done->usage.wal_bytes),
-			aj_arg_float8(done->usage.cpu_seconds),
-			aj_arg_int8((done->usage.buffers_hit + done->usage.buffers_read) *
-						BLCKSZ)));
+	if (aj_catalog_run(
+			"UPDATE aggjobs.chunk SET state = 'done', ended_at = $3,"
+			" rows_read = $4, rows_deleted = $5, rows_written = $6,"
+			" wal_bytes = $7, cpu_seconds = $8, bytes_read = $9, error = NULL,"
+			" sqlstate = NULL, rows_skipped = NULL, sample = NULL"
+			" WHERE backfill_id = $1 AND chunk_no = $2 AND state = 'running'"
+			" AND run_id = $10",
+			AJ_ARGS(aj_arg_int8(chunk->backfill_id),
+					aj_arg_int4(chunk->chunk_no), aj_arg_time(aj_now()),
+					aj_arg_int8(done->rows_read),
+					aj_arg_int8(done->rows_deleted),
+					aj_arg_int8(done->rows_written),
+					aj_arg_int8(done->usage.wal_bytes),
+					aj_arg_float8(done->usage.cpu_seconds),
+					aj_arg_int8(
+						(done->usage.buffers_hit + done->usage.buffers_read) *
+						BLCKSZ),
+					aj_arg_int8(run_id))) == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+				 errmsg("chunk %d of backfill " INT64_FORMAT
+						" was given to another worker",
+						chunk->chunk_no, chunk->backfill_id)));
+}
+
+/* Does a chunk still belong to a run?  If so, it does until the commit. */
+bool
+aj_chunk_is_of(const AjChunk *chunk, int64 run_id)
+{
+	return aj_catalog_run("SELECT FROM aggjobs.chunk c"
+						  " WHERE c.backfill_id = $1 AND c.chunk_no = $2"
+						  " AND c.state = 'running' AND c.run_id = $3"
+						  " FOR UPDATE",
+						  AJ_ARGS(aj_arg_int8(chunk->backfill_id),
+								  aj_arg_int4(chunk->chunk_no),
+								  aj_arg_int8(run_id))) > 0;
 }
 
 /* The chunk failed, and is to be tried again. */
@@ -327,6 +372,22 @@ void
 aj_chunk_give_up(const AjChunk *chunk, const AjChunkError *error)
 {
 	end_with_error(chunk, "failed", error);
+}
+
+/*
+ * A copy could not be made: nothing is written to what it was to keep, nor to
+ * what is computed from that.
+ */
+void
+aj_chunk_give_up_copied(const AjChunk *copy)
+{
+	(void) aj_catalog_run(
+		"UPDATE aggjobs.chunk c SET state = 'failed', ended_at = $4,"
+		" sqlstate = '55000', error = format('what rollup \"%s\" says could"
+		" not be kept', $3::text) WHERE c.backfill_id = $1 AND c.stage > $2"
+		" AND c.state = 'waiting'",
+		AJ_ARGS(aj_arg_int8(copy->backfill_id), aj_arg_int4(copy->stage),
+				aj_arg_text(copy->rollup), aj_arg_time(aj_now())));
 }
 
 /* The chunk says of itself that there is nothing to do in it. */

@@ -58,13 +58,16 @@ extern AjRange *aj_chunk_ranges(int64 backfill_id, const char *rollup, int *n);
 extern void aj_chunk_insert(const AjChunk *chunk);
 extern AjChunkTaken aj_chunk_take(const AjBackfill *backfill, int worker,
 								  int64 run_id, AjChunk *chunk);
-extern void aj_chunk_done(const AjChunk *chunk, const AjChunkDone *done);
+extern void aj_chunk_done(const AjChunk *chunk, int64 run_id,
+						  const AjChunkDone *done);
+extern bool aj_chunk_is_of(const AjChunk *chunk, int64 run_id);
 extern void aj_chunk_again(const AjChunk *chunk, const AjChunkError *error,
 						   TimestampTz ready_at);
 extern void aj_chunk_halve(const AjChunk *chunk, TimestampTz at);
 extern void aj_chunk_shorten(AjChunk *chunk, TimestampTz at);
 extern double aj_chunk_seconds(const AjChunk *chunk, double least);
 extern void aj_chunk_give_up(const AjChunk *chunk, const AjChunkError *error);
+extern void aj_chunk_give_up_copied(const AjChunk *copy);
 extern void aj_chunk_skip(const AjChunk *chunk, const AjChunkError *error);
 extern void aj_chunk_sample(const AjChunk *chunk, int64 rows,
 							const Jsonb *sample);

@@ -38,15 +38,7 @@ number_field(const Jsonb *step, const char *key)
 static AjBackfill *
 find_backfill(const Jsonb *step)
 {
-	int64 id = number_field(step, "backfill");
-	AjBackfill *backfill = aj_backfill_find(id);
-
-	if (backfill == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_OBJECT),
-				 errmsg("backfill " INT64_FORMAT " does not exist", id),
-				 errhint("SELECT aggjobs_backfill(name, ...) makes one.")));
-	return backfill;
+	return aj_backfill_allowed(number_field(step, "backfill"));
 }
 
 static void

@@ -175,7 +175,7 @@ do_chunk(Work *work, const AjChunk *chunk)
 		compute_rollup(work, chunk, &done);
 	aj_usage_since(&usage, &done.usage);
 	done.rows_read = aj_progress_rows();
-	aj_chunk_done(chunk, &done);
+	aj_chunk_done(chunk, work->host->run_id, &done);
 	commit(work);
 	aj_progress_end();
 	work->host->rows_written += done.rows_written;
@@ -205,7 +205,8 @@ shorten(Work *work, AjChunk *chunk)
 							 (TimestampTz) ((double) (chunk->range.to -
 													  chunk->range.from) *
 											wanted / seconds));
-	if (at <= chunk->range.from || at >= chunk->range.to)
+	if (at <= chunk->range.from || at >= chunk->range.to ||
+		!aj_chunk_is_of(chunk, work->host->run_id))
 		return;
 	aj_refresh_cut(rollup, chunk->range, at);
 	aj_chunk_shorten(chunk, at);
@@ -271,6 +272,8 @@ store_failure(const AjChunk *chunk, const AjChunkError *error)
 		return false;
 	}
 	aj_chunk_give_up(chunk, error);
+	if (chunk->kind == AJ_CHUNK_COPY)
+		aj_chunk_give_up_copied(chunk);
 	return true;
 }
 
@@ -299,6 +302,8 @@ after_failure(Work *work, AjChunk *chunk, const ErrorData *failure)
 	aj_tx_abort();
 	aj_statement_limit_stop(false);
 	begin(work, "store the failure of a chunk");
+	if (!aj_chunk_is_of(chunk, work->host->run_id))
+		return;
 	error.sqlstate = pstrdup(unpack_sql_state(failure->sqlerrcode));
 	if (chunk->kind == AJ_CHUNK_PART && failure->sqlerrcode == ERRCODE_NO_DATA)
 	{
@@ -406,13 +411,7 @@ aj_backfill_work(AjStepHost *host, int64 backfill_id, int worker,
 	Work work = {.host = host, .worker = worker, .tally = tally};
 	char *parallel = psprintf("%d", max_parallel_workers_per_gather);
 
-	work.backfill = aj_backfill_find(backfill_id);
-	if (work.backfill == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_OBJECT),
-				 errmsg("backfill " INT64_FORMAT " does not exist",
-						backfill_id),
-				 errhint("SELECT aggjobs_backfill(name, ...) makes one.")));
+	work.backfill = aj_backfill_allowed(backfill_id);
 	/* Other workers are what it has in place of parallel plans. */
 	SetConfigOption("max_parallel_workers_per_gather", "0", PGC_USERSET,
 					PGC_S_SESSION);

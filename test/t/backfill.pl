@@ -224,6 +224,14 @@ subtest 'a copy of what was there' => sub {
 	is(field($id, 'copies'), '{}', 'the copies are gone');
 	sql(q{CALL aggjobs_refresh('months')});
 	is(wrong(), '', 'and a refresh computes it again');
+	my $next = $id + 1;
+	sql("CREATE TABLE hours_before_$next (); UPDATE days SET v = v + 1 WHERE bucket = '2026-01-03 UTC'");
+	is(wait_backfill(backfill('days', 'snapshot => true')), 'failed', 'one whose copy is in the way of something');
+	is(field($next, q{concat_ws(' ', failed > 3, rows_written)}), 't 0', 'writes nothing');
+	is(sql("SELECT error FROM aggjobs.chunks WHERE backfill_id = $next AND kind = 'copy' ORDER BY stage LIMIT 1"), qq{relation "hours_before_$next" already exists}, 'and says why');
+	sql("DROP TABLE hours_before_$next; SELECT aggjobs_retry_backfill($next)");
+	is(wait_backfill($next), 'succeeded', 'tried again');
+	is(wrong(), '', 'it puts all right');
 	$id = backfill('hours', 'snapshot => true');
 	is(wait_backfill($id), 'succeeded', 'another');
 	is(sql("SELECT aggjobs_confirm_backfill($id)"), 1, 'is confirmed');
@@ -334,7 +342,7 @@ subtest 'what is refused' => sub {
 		like($error, $refused{$call}, $call);
 	}
 	sql(q{CREATE ROLE stranger LOGIN}, q{SELECT aggjobs_grant('stranger')});
-	for my $call (q{aggjobs_backfill('hours')}, 'aggjobs_cancel_backfill(1)', 'aggjobs_wait_backfill(1)', 'aggjobs_undo_backfill(1)')
+	for my $call (q{aggjobs_backfill('hours')}, q{aggjobs_create_job('spoil', NULL, '[{"kind": "backfill", "backfill": 1, "worker": 1}]')}, 'aggjobs_cancel_backfill(1)', 'aggjobs_wait_backfill(1)', 'aggjobs_undo_backfill(1)')
 	{
 		my ($status, undef, $error) = $node->psql($db, "SELECT $call", extra_params => [ '-U', 'stranger' ]);
 		like($error, qr/permission denied/, "$call by a stranger");

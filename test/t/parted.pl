@@ -77,6 +77,21 @@ subtest 'each part once' => sub {
 	sql('UPDATE docs SET seen = 0, held = NULL');
 };
 
+subtest 'a part that is given to two workers' => sub {
+	hold(1);
+	sql('UPDATE docs SET held = 1, seen = 0 WHERE id = 60', 'UPDATE docs SET seen = 0');
+	my $run = trigger($node, $db, 'docs');
+	wait_at_lock(1);
+	wait_for($node, $db, "SELECT done = 59 FROM aggjobs.backfills WHERE run_id = $run", 'all others are done');
+	sql(q{UPDATE aggjobs.chunk SET state = 'waiting' WHERE state = 'running'});
+	wait_at_lock(2);
+	let_go();
+	is(wait_for_end($node, $db, $run), 'succeeded', 'as if its worker were dead');
+	is(sql('SELECT DISTINCT seen FROM docs'), 1, 'is done once all the same');
+	is(sql(q{SELECT count(*) FROM aggjobs.chunks WHERE attempts = 2 AND state = 'done'}), 1, 'by the other one');
+	sql('UPDATE docs SET seen = 0, held = NULL');
+};
+
 subtest 'parts that fail, and parts that are skipped' => sub {
 	sql('UPDATE docs SET divisor = 0 WHERE id IN (7, 20)', 'UPDATE docs SET divisor = -1 WHERE id IN (8, 9, 30)');
 	my ($run, $status) = run_to_end($node, $db, 'docs');
