@@ -50,6 +50,7 @@
 #include "rollup/live.h"
 #include "rollup/refresh.h"
 #include "shmem/gate.h"
+#include "storage/lmgr.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/snapmgr.h"
@@ -189,6 +190,8 @@ compute_range(AjRollup *rollup, AjRange range, AjRefresh *refresh)
 	CHECK_FOR_INTERRUPTS();
 	stale = aj_stale_take(rollup, range, &n);
 	CommandCounterIncrement();
+	/* In a snapshot from before, a table that is written anew is empty. */
+	LockRelationOid(rollup->source, AccessShareLock);
 	PushActiveSnapshot(GetTransactionSnapshot());
 	keep_uncertain(rollup, range);
 	aj_acting_begin(rollup, &acting);

@@ -189,6 +189,8 @@ subtest 'the source is altered in the middle' => sub {
 		is(wrong_live(), '', 'live views are right');
 	}
 	is(wait_backfill($id), 'succeeded', 'the backfill succeeds');
+	is(sql(qq{SELECT sum(rows_deleted) FROM aggjobs.chunks WHERE backfill_id = $id AND rollup_name = 'hours' AND "from" >= '2026-01-06 UTC'}),
+		0, 'a chunk that waits for a table to be written anew does not find it empty');
 	is_right_refreshed('altered');
 	$session->quit;
 };
