@@ -30,6 +30,9 @@
 /* Seeds that follow each other in one world, and so share its tables. */
 #define SEEDS_PER_WORLD 16
 
+/* Seconds after which a history hangs. */
+#define HISTORY_LIMIT 60
+
 #define lengthof(array) ((int) (sizeof(array) / sizeof((array)[0])))
 
 typedef struct Options
@@ -44,6 +47,7 @@ typedef struct Options
 	bool crash;
 	bool until_difference;
 	bool own_writes;
+	bool backfills; /* in all histories */
 	bool keep;
 	bool show;
 	const char *template;
@@ -74,7 +78,8 @@ enum
 	ERR_PREPARED = 8,	  /* somebody else ended the prepared transaction */
 	ERR_REFRESH = 16,	  /* somebody else refreshes */
 	ERR_TRANSACTION = 32, /* statements in a transaction that failed */
-	ERR_ALTER = 64		  /* somebody else alters, or has done it */
+	ERR_ALTER = 64,		  /* somebody else alters, or has done it */
+	ERR_BACKFILL = 128	  /* nothing to compute; is in another state by now */
 };
 
 typedef struct Record
@@ -192,6 +197,7 @@ struct World
 	int next_crash;
 	bool failed;
 	bool differs;
+	bool backfills; /* begun by sessions */
 	bool ending;
 	bool refreshed;			   /* all of it, and nobody writes any more */
 	bool attached[MOST_PARTS]; /* a guess */
@@ -217,6 +223,8 @@ typedef struct Figures
 	long prepared;
 	long crashes;
 	long lost_connections;
+	long backfills;
+	long chunks;
 	struct
 	{
 		char code[6];
@@ -296,6 +304,12 @@ extern void part_operation(Session *session);
 extern void next_operation(Session *session);
 extern void end_transaction(Session *session);
 extern void refresh(Session *session, int rollup);
+
+/* backfills.c */
+extern void backfills_start(World *world);
+extern void backfills_configure(const World *world, PGconn *conn);
+extern void backfill_some(Session *session);
+extern void backfills_end(World *world);
 
 /* check.c */
 extern void checks_start(World *world);

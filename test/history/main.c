@@ -11,6 +11,7 @@
  *	  world.c rollups.c			  tables, rollups, and what must be equal
  *	  session.c plain.c			  connections, records, errors
  *	  moves.c rows.c parts.c	  what sessions do
+ *	  backfills.c			  what background workers do meanwhile
  *	  check.c play.c server.c	  checkers, one history, crashes
  *
  * Exit status: 0 all is well, 1 a history failed (with --until-difference:
@@ -92,6 +93,7 @@ static const struct option long_options[] = {
 	{"crash", no_argument, NULL, 'c'},
 	{"until-difference", no_argument, NULL, 'u'},
 	{"own-writes", no_argument, NULL, 'y'},
+	{"backfills", no_argument, NULL, 'b'},
 	{"keep", no_argument, NULL, 'K'},
 	{"show", no_argument, NULL, 'S'},
 	{NULL, 0, NULL, 0},
@@ -100,11 +102,12 @@ static const struct option long_options[] = {
 static void
 usage(void)
 {
-	fprintf(stderr,
-			"usage: history [--histories N] [--seconds N] [--ops N] [--seed S] "
-			"[--sessions K] [--workers W]\n"
-			"    [--gate on|off] [--crash] [--until-difference] "
-			"[--own-writes] [--keep] [--show] [--template DATABASE]\n");
+	fprintf(
+		stderr,
+		"usage: history [--histories N] [--seconds N] [--ops N] [--seed S] "
+		"[--sessions K] [--workers W]\n"
+		"    [--gate on|off] [--crash] [--until-difference] "
+		"[--own-writes] [--backfills] [--keep] [--show] [--template DATABASE]\n");
 	exit(2);
 }
 
@@ -156,6 +159,9 @@ set_option(int which, const char *value)
 			break;
 		case 'y':
 			options.own_writes = true;
+			break;
+		case 'b':
+			options.backfills = true;
 			break;
 		case 'K':
 			options.keep = true;
@@ -310,6 +316,8 @@ sum_of_figures(void)
 		sum.prepared += one->prepared;
 		sum.crashes += one->crashes;
 		sum.lost_connections += one->lost_connections;
+		sum.backfills += one->backfills;
+		sum.chunks += one->chunks;
 		add_errors(&sum, one);
 	}
 	return sum;
@@ -328,9 +336,11 @@ print_figures(const Figures *sum, double seconds)
 	printf("# %ld checks (%ld in old snapshots), %ld rows of targets compared, "
 		   "%ld differences\n",
 		   sum->checks, sum->old_checks, sum->clean_rows, sum->differences);
-	printf("# %ld refreshes, %ld prepared transactions, %ld lost connections, "
-		   "%ld crashes\n# errors by SQLSTATE:",
-		   sum->refreshes, sum->prepared, sum->lost_connections, sum->crashes);
+	printf(
+		"# %ld refreshes, %ld prepared transactions, %ld lost connections, "
+		"%ld crashes\n# %ld backfills, %ld chunks done\n# errors by SQLSTATE:",
+		sum->refreshes, sum->prepared, sum->lost_connections, sum->crashes,
+		sum->backfills, sum->chunks);
 	for (int i = 0; i < MOST_ERRORS && sum->errors[i].count > 0; i++)
 		printf(" %s %ld", sum->errors[i].code, sum->errors[i].count);
 	printf("\n");

@@ -5,8 +5,8 @@
  *
  * Outside a transaction: a single statement, a whole transaction in one
  * message, the beginning of one that stays open, a refresh, the end of a
- * prepared transaction, trouble for another session.  Inside: statements,
- * savepoints, and an end of one of three kinds.
+ * prepared transaction, trouble for another session, backfills.  Inside:
+ * statements, savepoints, and an end of one of three kinds.
  *
  * Copyright (c) 2026, pg_aggjobs contributors
  *
@@ -350,6 +350,12 @@ start_something(Session *session)
 	if ((world->urgent[0] != '\0' || chance(&session->random, 6)) &&
 		end_prepared(session))
 		return;
+	/* drawn only where there are any: other histories stay what they were */
+	if (world->backfills && chance(&session->random, 6))
+	{
+		backfill_some(session);
+		return;
+	}
 	for (i = 0; i < last; i++)
 		sum += moves[i].weight;
 	drawn = below(&session->random, sum);

@@ -21,9 +21,6 @@
 
 #include "history.h"
 
-/* Seconds after which a history hangs. */
-#define TIME_LIMIT 60
-
 /* Histories that are shown in full, of each worker. */
 #define MOST_SHOWN 2
 
@@ -53,6 +50,7 @@ start(World *world, uint64_t seed)
 	}
 	world->next_crash =
 		options.crash ? 20 + below(&world->random, options.operations) : -1;
+	backfills_start(world);
 	world_clear(world);
 	world->began = now_us();
 }
@@ -98,9 +96,10 @@ show_activity(World *world)
 static bool
 is_late(World *world)
 {
-	if (now_us() - world->began < TIME_LIMIT * INT64_C(1000000))
+	if (now_us() - world->began < HISTORY_LIMIT * INT64_C(1000000))
 		return false;
-	fail(world, "the history hangs: it takes more than %d seconds", TIME_LIMIT);
+	fail(world, "the history hangs: it takes more than %d seconds",
+		 HISTORY_LIMIT);
 	show_activity(world);
 	return true;
 }
@@ -237,6 +236,8 @@ finish(World *world)
 	if (world->partitioned && !world->failed)
 		end_detachment(world);
 	if (!world->failed)
+		backfills_end(world);
+	if (!world->failed)
 		rollups_give_up_altering(world);
 	if (!world->failed)
 		refresh_all(world);
@@ -308,12 +309,13 @@ report(World *world)
 		appendPQExpBuffer(text,
 						  "what is wrong:\n%s"
 						  "again: test/history/run --seed %" PRIu64
-						  " --histories 1 --ops %d --sessions %d%s%s%s\n",
+						  " --histories 1 --ops %d --sessions %d%s%s%s%s\n",
 						  world->failure->data, world->seed, options.operations,
 						  options.sessions,
 						  options.gate_off ? " --gate off" : "",
 						  options.crash ? " --crash" : "",
-						  options.own_writes ? " --own-writes" : "");
+						  options.own_writes ? " --own-writes" : "",
+						  options.backfills ? " --backfills" : "");
 	announce(text->data);
 	destroyPQExpBuffer(text);
 }

@@ -51,8 +51,10 @@ static const struct
 	{"42710", ERR_ALTER}, /* begun by somebody else */
 	{"42P07", ERR_ALTER},
 	{"23505", ERR_ALTER},
-	{"2BP01", ERR_ALTER}, /* read by somebody */
-	{"0A000", ERR_ALTER}, /* capture of the source is broken */
+	{"2BP01", ERR_ALTER},	 /* read by somebody */
+	{"0A000", ERR_ALTER},	 /* capture of the source is broken */
+	{"22023", ERR_BACKFILL}, /* nothing lies in the range */
+	{"55000", ERR_BACKFILL}, /* paused, cancelled, ... by somebody else */
 };
 
 /* Settings under which a session works. */

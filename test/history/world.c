@@ -178,11 +178,12 @@ world_make(World *world, uint64_t group, const char *database)
 	appendPQExpBuffer(sql, "CREATE DATABASE %s TEMPLATE %s", database,
 					  options.template ? options.template : template_name);
 	run_plainly(conn, sql->data);
-	PQfinish(conn);
 	destroyPQExpBuffer(sql);
+	world_plan(world, group);
+	backfills_configure(world, conn);
+	PQfinish(conn);
 
 	world->control = connect_plainly(database);
-	world_plan(world, group);
 	make_tables(world);
 	world->nsessions = options.sessions;
 	for (int i = 0; i < world->nsessions; i++)
