@@ -177,6 +177,31 @@ keep_uncertain(const AjRollup *rollup, AjRange range)
 		aj_stale_add(rollup, ranges[i]);
 }
 
+/*
+ * Lock the tables of a rollup's query, and of those below it, which the live
+ * view of the source may read.  Who waits for ALTER TABLE does so here, before
+ * the snapshot: in one from before, a table that was written anew is empty.
+ */
+static void
+lock_tables(const AjRollup *rollup)
+{
+	Query *query = aj_compute_query(rollup);
+	AjRollup *child = rollup->source_rollup == NULL
+		? NULL
+		: aj_rollup_find(rollup->source_rollup, true);
+	ListCell *cell;
+
+	foreach (cell, query->rtable)
+	{
+		const RangeTblEntry *entry = lfirst_node(RangeTblEntry, cell);
+
+		if (entry->rtekind == RTE_RELATION)
+			LockRelationOid(entry->relid, AccessShareLock);
+	}
+	if (child != NULL)
+		lock_tables(child);
+}
+
 /* Compute one range in one snapshot, with its stale rows taken before. */
 static void
 compute_range(AjRollup *rollup, AjRange range, AjRefresh *refresh)
@@ -190,8 +215,7 @@ compute_range(AjRollup *rollup, AjRange range, AjRefresh *refresh)
 	CHECK_FOR_INTERRUPTS();
 	stale = aj_stale_take(rollup, range, &n);
 	CommandCounterIncrement();
-	/* In a snapshot from before, a table that is written anew is empty. */
-	LockRelationOid(rollup->source, AccessShareLock);
+	lock_tables(rollup);
 	PushActiveSnapshot(GetTransactionSnapshot());
 	keep_uncertain(rollup, range);
 	aj_acting_begin(rollup, &acting);
