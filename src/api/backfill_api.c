@@ -26,7 +26,6 @@
 #include "run/backfill_plan.h"
 #include "run/backfill_work.h"
 #include "shmem/segment.h"
-#include "shmem/wake.h"
 #include "utils/fmgrprotos.h"
 
 #define MOST_WORKERS 64
@@ -239,8 +238,7 @@ aggjobs_resume_backfill(PG_FUNCTION_ARGS)
 		aj_complain_of_backfill(
 			backfill, "resumed",
 			"Only one that is paused can be; aggjobs_retry_backfill() takes up what failed or was cancelled.");
-	aj_backfill_queue_runs(backfill->backfill_id);
-	aj_wake_runs();
+	aj_backfill_queue_runs(backfill->backfill_id, 0);
 	PG_RETURN_VOID();
 }
 
@@ -285,8 +283,7 @@ aggjobs_retry_backfill(PG_FUNCTION_ARGS)
 			"Only one that has failed or was cancelled can be.");
 	aj_backfill_leave(backfill->backfill_id);
 	aj_backfill_retry_failed(backfill->backfill_id);
-	aj_backfill_queue_runs(backfill->backfill_id);
-	aj_wake_runs();
+	aj_backfill_queue_runs(backfill->backfill_id, 0);
 	PG_RETURN_INT32(aj_backfill_chunks_left(backfill->backfill_id));
 }
 
@@ -309,9 +306,7 @@ aggjobs_alter_backfill(PG_FUNCTION_ARGS)
 	owner.owner_name = GetUserNameFromId(backfill->owner, false);
 	for (int i = 1; i <= workers; i++)
 		aj_backfill_add_worker(backfill, i, &owner);
-	if (strcmp(backfill->state, "running") == 0)
-		aj_backfill_queue_runs(backfill->backfill_id);
-	aj_wake_runs();
+	aj_backfill_queue_runs(backfill->backfill_id, 0);
 	PG_RETURN_VOID();
 }
 

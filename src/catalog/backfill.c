@@ -32,9 +32,11 @@
 #include "catalog/run.h"
 #include "miscadmin.h"
 #include "shmem/slots.h"
+#include "shmem/wake.h"
 
 /* Nothing but the death of processes ends a worker: others start in its place. */
 #define WORKER_RETRIES "100"
+#define REPLACE_DELAY_MS 1000
 
 /* Store a new backfill, without chunks and workers; returns its id. */
 int64
@@ -308,23 +310,75 @@ aj_backfill_add_worker(const AjBackfill *backfill, int worker,
 
 /*
  * aj_backfill_queue_runs
- *		Queue a run for each worker of a backfill that has none.  Workers
- *		beyond the number that is wanted get none, nor does the first if a run
- *		is in its place.
+ *		Queue a run for each worker of a backfill that has none, in so many
+ *		milliseconds, if it is running.  Workers beyond the number that is
+ *		wanted get none, nor does the first if a run is in its place.
  */
 void
-aj_backfill_queue_runs(int64 backfill_id)
+aj_backfill_queue_runs(int64 backfill_id, int delay_ms)
+{
+	TimestampTz now = aj_now();
+
+	if (aj_catalog_run(
+			"INSERT INTO aggjobs.run (job_id, job_name, owner, status, trigger,"
+			" queued_at, ready_at) SELECT j.job_id, j.job_name, j.owner,"
+			" 'queued', 'backfill', $2, $3 FROM aggjobs.backfill b"
+			" JOIN aggjobs.job j USING (backfill_id) WHERE b.backfill_id = $1"
+			" AND b.state = 'running' AND (j.steps -> 0 ->> 'worker')::integer"
+			" BETWEEN CASE WHEN b.run_id IS NULL THEN 1 ELSE 2 END AND b.workers"
+			" AND NOT EXISTS (SELECT FROM aggjobs.run r"
+			" WHERE r.job_id = j.job_id AND r.status IN ('queued', 'running'))",
+			AJ_ARGS(aj_arg_int8(backfill_id), aj_arg_time(now),
+					aj_arg_time(delay_ms == 0 ? AJ_NO_TIME
+											  : TimestampTzPlusMilliseconds(
+													now, delay_ms)))) > 0)
+		aj_wake_runs();
+}
+
+/* No worker is left, and none will come: so the backfill has failed. */
+static void
+fail_without_workers(int64 backfill_id)
 {
 	(void) aj_catalog_run(
-		"INSERT INTO aggjobs.run (job_id, job_name, owner, status, trigger,"
-		" queued_at) SELECT j.job_id, j.job_name, j.owner, 'queued',"
-		" 'backfill', $2 FROM aggjobs.backfill b"
-		" JOIN aggjobs.job j USING (backfill_id) WHERE b.backfill_id = $1"
-		" AND (j.steps -> 0 ->> 'worker')::integer BETWEEN"
-		" CASE WHEN b.run_id IS NULL THEN 1 ELSE 2 END AND b.workers"
-		" AND NOT EXISTS (SELECT FROM aggjobs.run r WHERE r.job_id = j.job_id"
-		" AND r.status IN ('queued', 'running'))",
+		"UPDATE aggjobs.backfill b SET state = 'failed', ended_at = $2"
+		" WHERE b.backfill_id = $1 AND b.state = 'running'"
+		" AND NOT EXISTS (SELECT FROM aggjobs.job j JOIN aggjobs.run r"
+		" USING (job_id) WHERE j.backfill_id = b.backfill_id"
+		" AND r.status IN ('queued', 'running'))"
+		" AND NOT EXISTS (SELECT FROM aggjobs.run r"
+		" WHERE r.run_id = b.run_id AND r.status IN ('queued', 'running'))",
 		AJ_ARGS(aj_arg_int8(backfill_id), aj_arg_time(aj_now())));
+}
+
+/*
+ * aj_backfill_worker_ended
+ *		A run has ended, in this transaction.  If it was that of a worker, and
+ *		its backfill goes on, another takes its place, unless it failed for a
+ *		reason that stays, or too often.
+ *
+ * The row of the backfill is locked before its state is read: who resumes it,
+ * or wants more workers, changes that row before he looks for workers.
+ */
+void
+aj_backfill_worker_ended(int64 run_id, bool failed)
+{
+	AjSpi spi;
+	int64 backfill_id = 0;
+
+	aj_spi_open(&spi, AJ_RIGHTS_CATALOG);
+	if (aj_spi_run("SELECT b.backfill_id FROM aggjobs.run r"
+				   " JOIN aggjobs.job j USING (job_id)"
+				   " JOIN aggjobs.backfill b USING (backfill_id)"
+				   " WHERE r.run_id = $1 FOR SHARE OF b",
+				   AJ_ARGS(aj_arg_int8(run_id))) > 0)
+		backfill_id = aj_spi_int8(0, 1, 0);
+	aj_spi_close(&spi);
+	if (backfill_id == 0)
+		return;
+	if (failed)
+		fail_without_workers(backfill_id);
+	else
+		aj_backfill_queue_runs(backfill_id, REPLACE_DELAY_MS);
 }
 
 /* The queued and running runs of a backfill's workers, and the one that leads. */

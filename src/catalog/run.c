@@ -220,6 +220,10 @@ aj_run_finish(int64 run_id, const AjRunEnd *end)
 		(void) aj_after_succeeded(run_id);
 	else if (rows > 0)
 		aj_backfills_end_with(run_id);
+	if (rows > 0)
+		aj_backfill_worker_ended(run_id,
+								 strcmp(end->status, "failed") == 0 ||
+									 strcmp(end->status, "crashed") == 0);
 	return rows > 0;
 }
 

@@ -42,8 +42,9 @@
 #define CHUNKS_WORTH_A_WORKER 2
 #define CHUNKS_OF_WORKER 4
 #define MOST_CHUNKS 1000 /* of one rollup */
-#define LAST_STAGE 1000	 /* of steps that are no rollups */
-#define STAGES_OF_LEVEL 2
+/* A rollup is prepared in the stage of its level; then come ranges, then steps. */
+#define RANGE_STAGE 1000
+#define LAST_STAGE 2000
 
 static const AjRange all_time = {DT_NOBEGIN, DT_NOEND};
 
@@ -277,7 +278,7 @@ static void
 add_ranges(Planner *planner, const Member *member)
 {
 	const AjBucket *bucket = &member->rollup->bucket;
-	int stage = member->level * STAGES_OF_LEVEL + 1;
+	int stage = RANGE_STAGE + member->level;
 	int64 width = chunk_width(planner, member);
 	TimestampTz to = member->range.to;
 	TimestampTz end = member->filled.to;
@@ -318,10 +319,9 @@ add_member_chunks(Planner *planner, const Member *member)
 		is_left_out(planner, member->rollup))
 		return;
 	if (planner->wish->snapshot)
-		(void) add_chunk(planner, AJ_CHUNK_COPY,
-						 member->level * STAGES_OF_LEVEL, member->rollup->name,
-						 member->range);
-	(void) add_chunk(planner, AJ_CHUNK_PREPARE, member->level * STAGES_OF_LEVEL,
+		(void) add_chunk(planner, AJ_CHUNK_COPY, member->level,
+						 member->rollup->name, member->range);
+	(void) add_chunk(planner, AJ_CHUNK_PREPARE, member->level,
 					 member->rollup->name, all_time);
 	add_ranges(planner, member);
 }

@@ -41,7 +41,6 @@
 #include "run/part.h"
 #include "run/pressure.h"
 #include "shmem/slots.h"
-#include "shmem/wake.h"
 #include "storage/latch.h"
 #include "time/backoff.h"
 #include "utils/guc.h"
@@ -447,8 +446,7 @@ aj_backfill_begin(AjBackfill *backfill, List *chunks,
 	}
 	for (int i = 1; i <= backfill->workers; i++)
 		aj_backfill_add_worker(backfill, i, owner);
-	aj_backfill_queue_runs(backfill->backfill_id);
-	aj_wake_runs();
+	aj_backfill_queue_runs(backfill->backfill_id, 0);
 	return backfill->backfill_id;
 }
 
@@ -465,8 +463,7 @@ aj_backfill_go_on(const AjStepHost *host, const Jsonb *step)
 	if (backfill_id == 0)
 		return 0;
 	aj_backfill_retry_failed(backfill_id);
-	aj_backfill_queue_runs(backfill_id);
-	aj_wake_runs();
+	aj_backfill_queue_runs(backfill_id, 0);
 	return backfill_id;
 }
 
