@@ -635,7 +635,22 @@ SELECT 'capture',
             ELSE 'changes are not captured, and live views read raw rows: '
                  || pg_catalog.string_agg(t.rollup_name || ' (' || t.problem || ')', ', ' ORDER BY t.rollup_name) END
 FROM aggjobs.rollup_state t
-WHERE t.problem IS NOT NULL;
+WHERE t.problem IS NOT NULL
+UNION ALL
+SELECT 'retention',
+       CASE WHEN count(*) = 0 THEN 'ok' ELSE 'degraded' END,
+       CASE WHEN count(*) = 0 THEN 'no retention has left rows twice in a row that should have gone'
+            ELSE pg_catalog.format('%s jobs left rows twice in a row that should have gone%s', count(*),
+                                   -- names only of jobs that the reader may see
+                                   ': ' || pg_catalog.string_agg(j.job_name, ', ' ORDER BY j.job_name)
+                                           FILTER (WHERE pg_catalog.pg_has_role(j.owner::oid, 'USAGE')
+                                                      OR pg_catalog.pg_has_role('pg_monitor', 'USAGE'))) END
+FROM aggjobs.job j
+WHERE j.enabled AND j.steps @> '[{"kind": "retention"}]'
+  AND 2 = (SELECT count(*) FILTER (WHERE r.steps @? '$[*] ? (@.kind == "retention").tables.*.stopped')
+           FROM (SELECT r.steps FROM aggjobs.run r
+                 WHERE r.job_id = j.job_id AND r.status = 'succeeded'
+                 ORDER BY r.run_id DESC LIMIT 2) r);
 COMMENT ON VIEW aggjobs.health IS 'how things stand, one row per question';
 COMMENT ON COLUMN aggjobs.health.check_name IS 'what was looked at';
 COMMENT ON COLUMN aggjobs.health.state IS 'ok, degraded or failing';

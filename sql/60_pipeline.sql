@@ -652,7 +652,7 @@ SELECT @extschema@.aggjobs_create_job('refresh_views', '*/15 * * * *',
 	description => 'materialized views for dashboards');
 SELECT @extschema@.aggjobs_create_job('cleanup', '0 3 * * *',
 	'[{"kind": "retention"}]',
-	description => 'removes rows that are older than their retention.TABLE setting');
+	description => 'removes rows that are older than their retention.TABLE setting, for an hour at most');
 SELECT @extschema@.aggjobs_create_job('health_check', '*/5 * * * *',
 	'[{"kind": "health"}]',
 	description => 'checks the scheduler, the jobs and the freshness of the rollups');

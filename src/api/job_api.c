@@ -26,6 +26,7 @@
 #include "catalog/queue.h"
 #include "catalog/setting.h"
 #include "miscadmin.h"
+#include "run/retention_rules.h"
 #include "run/step.h"
 #include "shmem/segment.h"
 #include "shmem/wake.h"

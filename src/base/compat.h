@@ -18,6 +18,7 @@
 
 #include "postgres.h"
 
+#include "catalog/pg_class.h"
 #include "catalog/pg_database.h"
 #include "catalog/pg_extension.h"
 #include "fmgr.h"
@@ -39,11 +40,14 @@
 	object_ownercheck(ExtensionRelationId, (oid), (role))
 #define aj_owns_database(oid, role) \
 	object_ownercheck(DatabaseRelationId, (oid), (role))
+#define aj_owns_table(oid, role) \
+	object_ownercheck(RelationRelationId, (oid), (role))
 #define aj_database_aclcheck(oid, role, mode) \
 	object_aclcheck(DatabaseRelationId, (oid), (role), (mode))
 #else
 #define aj_owns_extension(oid, role) pg_extension_ownercheck((oid), (role))
 #define aj_owns_database(oid, role) pg_database_ownercheck((oid), (role))
+#define aj_owns_table(oid, role) pg_class_ownercheck((oid), (role))
 #define aj_database_aclcheck(oid, role, mode) \
 	pg_database_aclcheck((oid), (role), (mode))
 #endif

@@ -32,6 +32,8 @@ extern void aj_capture_absorb(Oid source);
 /* capture_parts.c */
 extern List *aj_capture_parts(Oid source, const char *time_column,
 							  AjEpoch epoch, List **detaching);
+extern AjRange aj_capture_part_range(Oid source, Oid part,
+									 const char *time_column, AjEpoch epoch);
 extern void aj_capture_sync_parts(Oid source, const char *time_column,
 								  AjEpoch epoch);
 

@@ -111,9 +111,14 @@ own_range(Oid parent, Oid part, const char *time_column, AjEpoch epoch)
 	return range;
 }
 
-/* The same with those of the partitions that it lies in. */
-static AjRange
-range_of(Oid source, Oid part, const char *time_column, AjEpoch epoch)
+/*
+ * aj_capture_part_range
+ *		The range of time that the bounds of a partition, and of those that it
+ *		lies in, allow; of any partitioned table.
+ */
+AjRange
+aj_capture_part_range(Oid source, Oid part, const char *time_column,
+					  AjEpoch epoch)
 {
 	AjRange range = everything;
 
@@ -229,7 +234,8 @@ aj_capture_sync_parts(Oid source, const char *time_column, AjEpoch epoch)
 
 		if (is_known(known, n, part.part))
 			continue;
-		part.range = range_of(source, part.part, time_column, epoch);
+		part.range =
+			aj_capture_part_range(source, part.part, time_column, epoch);
 		aj_source_store_part(source, &part);
 		note(source, part.range);
 	}

@@ -5,11 +5,21 @@
  *
  * Rows of a source go only below what all of its rollups have computed, and
  * the frozen line moves up in the same transaction as the first rows go, so
- * that nothing is ever computed again from rows that are missing.  Rows go in
- * batches, each in its own transaction where the caller allows it.
+ * that nothing is ever computed again from rows that are missing.  Of a table
+ * of a rollup that others read, rows also stay that are going to be computed
+ * again: those above would never hear of it.
+ *
+ * The work is done in pieces: a partition that is dropped (retention_parts.c),
+ * or a batch of rows (retention_rows.c), each in its own transaction where the
+ * caller allows it.
+ * A budget ends the work between pieces.  A piece that waits too long for a
+ * lock, or takes too long, is undone; what it was about stays until the next
+ * run, and what was removed before it is gone.  The line is moved by the first
+ * piece that is not undone, and never by a run that has no time for any.
  *
  * Runs with the rights of the current user, who must be able to delete from
- * the table.  No locks but the server's own.
+ * the table.  Locks: those of the rollups over the table, until the end of the
+ * piece that moves the line; else the server's own.
  *
  * Copyright (c) 2026, pg_aggjobs contributors
  *
@@ -20,43 +30,37 @@
  */
 #include "base/compat.h"
 
-#include "base/errors.h"
+#include "base/clock.h"
 #include "base/spi.h"
 #include "catalog/change.h"
 #include "catalog/source.h"
 #include "miscadmin.h"
-#include "rollup/capture.h"
 #include "rollup/capture_install.h"
 #include "rollup/retention.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 
-#define BATCH 10000
-
-static char *
-qualified_name(Oid table)
-{
-	return quote_qualified_identifier(
-		get_namespace_name(get_rel_namespace(table)), get_rel_name(table));
-}
-
 /*
  * Up to which instant, not after "wanted", rows of a rollup's source may go
  * without a loss to it: the start of a bucket, not after the horizon, nor
- * after a range that is still to be computed.  AJ_NO_TIME if nothing may go.
+ * after a range that is still to be computed, unless we only want to know
+ * what it would be if "all_computed".  AJ_NO_TIME if nothing may go.
  */
 static TimestampTz
-limit_of(const AjRollup *rollup, TimestampTz wanted)
+limit_of(const AjRollup *rollup, TimestampTz wanted, bool all_computed)
 {
 	TimestampTz limit = wanted;
 	TimestampTz start;
 	AjRange *dirty;
-	int n;
+	int n = 0;
 
-	if (rollup->horizon == AJ_NO_TIME)
-		return AJ_NO_TIME;
-	limit = Min(limit, rollup->horizon);
-	dirty = aj_dirty_of(rollup, false, &n);
+	if (!all_computed)
+	{
+		if (rollup->horizon == AJ_NO_TIME)
+			return AJ_NO_TIME;
+		limit = Min(limit, rollup->horizon);
+		dirty = aj_dirty_of(rollup, false, &n);
+	}
 	for (int i = 0; i < n; i++)
 	{
 		/* What is frozen already is never computed again. */
@@ -69,21 +73,36 @@ limit_of(const AjRollup *rollup, TimestampTz wanted)
 }
 
 /*
+ * The same for the rollup whose table this is, and those below it.  A change
+ * climbs from level to level, each time in one transaction: who looks at the
+ * lowest first can't miss it.
+ */
+static TimestampTz
+limit_below(const AjRollup *rollup, TimestampTz wanted, bool all_computed)
+{
+	TimestampTz limit = wanted;
+
+	if (rollup->source_rollup != NULL)
+		limit = limit_below(aj_rollup_find(rollup->source_rollup, false),
+							wanted, all_computed);
+	return limit == AJ_NO_TIME ? limit : limit_of(rollup, limit, all_computed);
+}
+
+/*
  * The same for all rollups of a source; "wanted" itself if it has none.
  */
 static TimestampTz
-retire_limit(Oid source, TimestampTz wanted)
+retire_limit(Oid source, TimestampTz wanted, bool all_computed)
 {
 	int n;
 	AjRollup **rollups = aj_rollups_of(source, &n);
+	AjRollup *own = aj_rollup_of_target(source);
 	TimestampTz limit = wanted;
 
-	for (int i = 0; i < n; i++)
-	{
-		limit = limit_of(rollups[i], limit);
-		if (limit == AJ_NO_TIME)
-			break;
-	}
+	if (n > 0 && own != NULL)
+		limit = limit_below(own, limit, all_computed);
+	for (int i = 0; i < n && limit != AJ_NO_TIME; i++)
+		limit = limit_of(rollups[i], limit, all_computed);
 	return limit;
 }
 
@@ -107,92 +126,74 @@ freeze(Oid source, TimestampTz before)
 	}
 }
 
-/* Delete some rows without making their buckets stale. */
-static int64
-delete_batch(Oid table, const char *sql)
+/* A table's name for statements and messages. */
+char *
+aj_retire_name(Oid table)
 {
-	volatile uint64 rows = 0;
-
-	CHECK_FOR_INTERRUPTS();
-	aj_capture_suspend(table);
-	PG_TRY();
-	{
-		AjSpi spi;
-
-		aj_spi_open(&spi, AJ_RIGHTS_CALLER);
-		rows = aj_spi_run_once(sql, AJ_ARGS(aj_arg_int8(BATCH)));
-		aj_spi_close(&spi);
-	}
-	PG_FINALLY();
-	{
-		aj_capture_resume();
-	}
-	PG_END_TRY();
-	return (int64) rows;
+	return quote_qualified_identifier(
+		get_namespace_name(get_rel_namespace(table)), get_rel_name(table));
 }
 
 /*
- * Drop the partitions that hold nothing but rows to go.  Their rows count as
- * retired: what is noted about a partition that goes is forgotten with it.
+ * aj_retire_freeze
+ *		Find out what may go, and freeze it, unless an earlier piece has: the
+ *		first thing that a piece does.
  */
-static void
-drop_partitions(AjRetire *retire)
+void
+aj_retire_freeze(AjRetire *retire)
 {
-	int n;
-	AjPart *parts = aj_source_parts(retire->table, false, &n);
-
-	for (int i = 0; i < n; i++)
+	if (retire->frozen)
+		return;
+	if (aj_source_exists(retire->table))
 	{
-		CHECK_FOR_INTERRUPTS();
-		if (parts[i].range.to > retire->limit ||
-			get_rel_name(parts[i].part) == NULL)
-			continue;
-		aj_source_delete_part(retire->table, parts[i].part);
-		aj_caller_command(
-			psprintf("DROP TABLE %s", qualified_name(parts[i].part)));
-		retire->partitions++;
+		/* What is known to have changed is counted in before it is frozen. */
+		aj_capture_mend(retire->table);
+		aj_capture_absorb(retire->table);
 	}
+	aj_rollup_lock_all_of(retire->table);
+	retire->limit = retire_limit(retire->table, retire->before, false);
+	if (retire->limit != AJ_NO_TIME)
+		freeze(retire->table, retire->limit);
+	retire->frozen = true;
 }
 
-/* retire->limit as a literal of the time column's type. */
-static char *
-limit_literal(const AjRetire *retire)
+/*
+ * aj_retire_may_go_on
+ *		Is there time for another piece?  Something is removed in any case, so
+ *		that no run is in vain.
+ */
+bool
+aj_retire_may_go_on(AjRetire *retire)
 {
-	AjSource *source = aj_source_find(retire->table);
-	AttrNumber column = get_attnum(retire->table, retire->time_column);
+	const AjBudget *budget = retire->budget;
 
-	if (column == InvalidAttrNumber)
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_COLUMN),
-				 errmsg("column \"%s\" of table \"%s\" does not exist",
-						aj_clip(retire->time_column),
-						get_rel_name(retire->table)),
-				 errhint("Name the time column by which rows age.")));
-	return aj_axis_literal(get_atttype(retire->table, column),
-						   source == NULL ? AJ_EPOCH_SECOND : source->epoch,
-						   retire->limit);
+	if (budget == NULL || !budget->used || aj_now() < budget->deadline)
+		return true;
+	retire->stopped = "max_time";
+	return false;
 }
 
-static void
-delete_rows(AjRetire *retire)
+/*
+ * aj_retire_piece
+ *		Do a piece of the work and commit it, or nothing of it.
+ */
+AjLimited
+aj_retire_piece(AjRetire *retire, const AjLimits *limits,
+				void (*work)(void *arg), void *arg)
 {
-	char *table = qualified_name(retire->table);
-	const char *column = quote_identifier(retire->time_column);
-	char *limit = limit_literal(retire);
-	char *sql;
-	int64 rows;
+	bool frozen = retire->frozen;
+	AjLimited done = AJ_LIMITED_DONE;
 
-	/* Partitions have rows of the same ctid: the age is asked of each. */
-	sql = psprintf("DELETE FROM %s d WHERE d.ctid = ANY (ARRAY(SELECT t.ctid"
-				   " FROM %s t WHERE t.%s < %s LIMIT $1)) AND d.%s < %s",
-				   table, table, column, limit, column, limit);
-	do
-	{
-		rows = delete_batch(retire->table, sql);
-		retire->rows += rows;
-		if (retire->commit != NULL)
-			retire->commit(retire->commit_arg);
-	} while (rows > 0);
+	CHECK_FOR_INTERRUPTS();
+	if (retire->budget == NULL)
+		work(arg);
+	else
+		done = aj_limited(limits, work, arg);
+	if (done != AJ_LIMITED_DONE)
+		retire->frozen = frozen;
+	if (retire->commit != NULL)
+		retire->commit(retire->commit_arg);
+	return done;
 }
 
 /*
@@ -205,47 +206,41 @@ delete_rows(AjRetire *retire)
 void
 aj_retire(AjRetire *retire)
 {
+	retire->limit = AJ_NO_TIME;
 	retire->rows = 0;
 	retire->partitions = 0;
+	retire->stopped = NULL;
+	retire->frozen = false;
+	retire->left = NIL;
+	if (retire->batch == 0)
+		retire->batch = AJ_RETIRE_BATCH;
 	if (pg_class_aclcheck(retire->table, GetUserId(), ACL_DELETE) !=
 		ACLCHECK_OK)
 		aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_TABLE,
 					   get_rel_name(retire->table));
-	if (aj_source_exists(retire->table))
-	{
-		/* What is known to have changed is counted in before it is frozen. */
-		aj_capture_mend(retire->table);
-		aj_capture_absorb(retire->table);
-	}
-	aj_rollup_lock_all_of(retire->table);
-	retire->limit = retire_limit(retire->table, retire->before);
-	if (retire->limit == AJ_NO_TIME)
-		return;
-	freeze(retire->table, retire->limit);
 	if (retire->keep_rows)
-		return;
-	drop_partitions(retire);
-	delete_rows(retire);
+		aj_retire_freeze(retire);
+	else if (aj_retire_parts(retire))
+		aj_retire_rows(retire);
+}
+
+/*
+ * aj_retire_line
+ *		Up to where the rows of a table are to go once all is computed.  The
+ *		boundaries of buckets hold some back in any case: those are no backlog.
+ */
+TimestampTz
+aj_retire_line(const AjRetire *retire)
+{
+	return retire_limit(retire->table, retire->before, true);
 }
 
 /* How many rows aj_retire() would delete; changes nothing. */
 int64
 aj_retire_plan(AjRetire *retire)
 {
-	AjSpi spi;
-	char *sql;
-	int64 rows;
-
-	retire->limit = retire_limit(retire->table, retire->before);
+	retire->limit = retire_limit(retire->table, retire->before, false);
 	if (retire->limit == AJ_NO_TIME)
 		return 0;
-	sql =
-		psprintf("SELECT count(*) FROM %s t WHERE t.%s < %s",
-				 qualified_name(retire->table),
-				 quote_identifier(retire->time_column), limit_literal(retire));
-	aj_spi_open(&spi, AJ_RIGHTS_CALLER);
-	(void) aj_spi_run_once(sql, AJ_NO_ARGS);
-	rows = aj_spi_int8(0, 1, 0);
-	aj_spi_close(&spi);
-	return rows;
+	return aj_retire_count(retire, retire->limit, PG_INT64_MAX);
 }

@@ -30,6 +30,7 @@
 #include "base/compat.h"
 
 #include "access/xact.h"
+#include "base/limited.h"
 #include "base/spi.h"
 #include "catalog/change.h"
 #include "catalog/job.h"
@@ -40,12 +41,10 @@
 #include "rollup/capture_install.h"
 #include "storage/lmgr.h"
 #include "utils/builtins.h"
-#include "utils/guc.h"
 #include "utils/lsyscache.h"
-#include "utils/resowner.h"
 
-/* How long readers may be kept waiting. */
-#define LOCK_LIMIT "1s"
+/* How long readers may be kept waiting, in milliseconds. */
+#define LOCK_LIMIT 1000
 
 /* Run a statement as the owner of what it is about; an error undoes both. */
 static void
@@ -152,8 +151,10 @@ typedef struct Held
 } Held;
 
 static void
-lock(const Held *held)
+lock(void *arg)
 {
+	const Held *held = arg;
+
 	for (int i = 0; i < held->nabove; i++)
 		(void) aj_rollup_lock(held->above[i]);
 	for (int i = list_length(held->views) - 1; i >= 0; i--)
@@ -166,37 +167,11 @@ lock(const Held *held)
  * not long enough nothing is locked, and the result is false.
  */
 static bool
-lock_in_time(const Held *held)
+lock_in_time(Held *held)
 {
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	ErrorData *volatile error = NULL;
-	int level;
+	const AjLimits limits = {.lock = LOCK_LIMIT};
 
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(context);
-	level = NewGUCNestLevel();
-	(void) set_config_option("lock_timeout", LOCK_LIMIT, PGC_USERSET,
-							 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
-	PG_TRY();
-	{
-		lock(held);
-		AtEOXact_GUC(true, level);
-		ReleaseCurrentSubTransaction();
-	}
-	PG_CATCH();
-	{
-		MemoryContextSwitchTo(context);
-		error = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(context);
-	CurrentResourceOwner = owner;
-	if (error != NULL && error->sqlerrcode != ERRCODE_LOCK_NOT_AVAILABLE)
-		ReThrowError(error);
-	return error == NULL;
+	return aj_limited(&limits, lock, held) == AJ_LIMITED_DONE;
 }
 
 /* Does anything that the rollups above read say something else now? */

@@ -4,8 +4,10 @@
  *	  Step {"kind": "retention"}: remove rows that have outlived their keep.
  *
  * Without further keys it follows the settings retention.TABLE; with "table",
- * "column" and "keep" it removes from that one table.  The work is done in
- * rollup/retention.c.  No state, no locks of its own.
+ * "column" and "keep" it removes from that one table.  Further keys say how
+ * much a run may do, and how long it waits.  A run that ends before all is
+ * done has succeeded, and says in its result what is left; the next one goes
+ * on.  The work is done in rollup/retention.c.  No state, no locks of its own.
  *
  * Copyright (c) 2026, pg_aggjobs contributors
  *
@@ -19,217 +21,145 @@
 #include "base/clock.h"
 #include "base/errors.h"
 #include "base/spi.h"
-#include "catalog/namespace.h"
-#include "catalog/pg_class.h"
-#include "catalog/rollup.h"
-#include "catalog/setting.h"
-#include "nodes/makefuncs.h"
+#include "common/int.h"
 #include "rollup/retention.h"
+#include "run/retention_rules.h"
 #include "run/step.h"
-#include "utils/fmgrprotos.h"
-#include "utils/lsyscache.h"
-#include "utils/regproc.h"
-#include "utils/varlena.h"
+#include "utils/datetime.h"
 
-static const char *const keys[] = {"kind", "table", "column", "keep", NULL};
+static const char *const keys[] = {
+	"kind",	 "table",		 "column",
+	"keep",	 "max_rows",	 "max_time",
+	"batch", "lock_timeout", "statement_timeout",
+	NULL,
+};
 
-typedef struct Rule
+#define DEFAULT_TIME_USEC USECS_PER_HOUR
+#define DEFAULT_LOCK_MS 10000
+#define DEFAULT_DROP_LOCK_MS 1000 /* readers wait meanwhile */
+#define LARGEST_BATCH 1000000
+#define LARGEST_ROWS INT64CONST(1000000000000)
+#define LONGEST_TIME (20 * USECS_PER_DAY)
+
+/* What the keys of a step say about how much it may do. */
+typedef struct Settings
 {
-	const char *table_name;
-	Oid table; /* InvalidOid: dropped since */
-	const char *column;
-	const char *keep; /* an interval's text, or "forever" */
-} Rule;
+	int64 max_rows;
+	int64 max_usec;
+	int batch;
+	AjLimits limits;
+	AjLimits drop_limits;
+} Settings;
 
-/* The instant before which rows may go; AJ_NO_TIME to keep them for ever. */
-static TimestampTz
-keep_from(const char *keep, TimestampTz now)
+/* A whole number from 1 to "most", or "otherwise" without the key. */
+static int64
+number_of(const Jsonb *step, const char *key, int64 most, int64 otherwise)
 {
-	Datum interval;
-	Interval zero = {0};
+	char *text = aj_json_text_field(step, key);
+	char *end;
+	long long number;
 
-	if (pg_strcasecmp(keep, "forever") == 0)
-		return AJ_NO_TIME;
-	interval =
-		DirectFunctionCall3(interval_in, CStringGetDatum(keep),
-							ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1));
-	/* A negative one would remove rows that have only just been written. */
-	if (DatumGetInt32(DirectFunctionCall2(interval_cmp, interval,
-										  IntervalPGetDatum(&zero))) < 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("rows can't be kept for a negative time: \"%s\"",
-						aj_clip(keep)),
-				 errhint("Write for how long, as in 90 days, or forever.")));
-	return DatumGetTimestampTz(DirectFunctionCall2(
-		timestamptz_mi_interval, TimestampTzGetDatum(now), interval));
-}
-
-/*
- * aj_retention_check
- *		Refuse a retention setting that a run could only fail on: a name that
- *		can't be a table's, or a time that can't be counted back from now.
- *
- * The table need not exist; a run says so in a WARNING.
- */
-void
-aj_retention_check(const char *table, const char *keep)
-{
-	if (table[0] == '\0' || list_length(aj_qualified_name_list(table)) > 2)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_NAME),
-				 errmsg("setting \"retention.%s\" can't name a table",
-						aj_clip(table)),
-				 errhint("Write retention.TABLE, or retention.SCHEMA.TABLE.")));
-	(void) keep_from(keep, aj_now());
-}
-
-static Oid
-find_table(const char *name, bool missing_ok)
-{
-	List *names = aj_qualified_name_list(name);
-
-	/* A bare name is one of the ready-made pipeline's. */
-	if (list_length(names) == 1)
-		names = lcons(makeString(pstrdup("aggjobs")), names);
-	return RangeVarGetRelid(makeRangeVarFromNameList(names), NoLock,
-							missing_ok);
-}
-
-/*
- * The time column of a rollup's source is known; that of a rollup's target is
- * its bucket.
- */
-static char *
-known_time_column(Oid table)
-{
-	MemoryContext context = CurrentMemoryContext;
-	AjSpi spi;
-	char *column;
-	bool some;
-
-	aj_spi_open(&spi, AJ_RIGHTS_CALLER);
-	some = aj_spi_run("SELECT a.attname::text FROM pg_attribute a"
-					  " WHERE a.attrelid = $1 AND a.attnum > 0"
-					  " AND NOT a.attisdropped"
-					  " AND a.atttypid = 'timestamptz'::regtype"
-					  " AND a.attnotnull"
-					  " ORDER BY a.attname = 'bucket' DESC, a.attnum LIMIT 1",
-					  AJ_ARGS(aj_arg_oid(table))) > 0;
-	column = some ? aj_spi_text(0, 1, context) : NULL;
-	aj_spi_close(&spi);
-	return column;
-}
-
-/*
- * What may go from a source is counted in the time that its rollups are
- * computed from; by another column, rows would go that are still needed.
- */
-static void
-check_column_of_source(const Rule *rule)
-{
-	char *column = aj_rollup_time_column(rule->table);
-
-	if (column != NULL && strcmp(column, rule->column) != 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("rows of \"%s\" can't age by column \"%s\"",
-						aj_clip(rule->table_name), aj_clip(rule->column)),
-				 errdetail("Rollups are computed from them by column \"%s\".",
-						   column),
-				 errhint("Write that column.")));
-}
-
-static Rule
-rule_of_step(const Jsonb *step)
-{
-	Rule rule;
-
-	rule.table_name = aj_json_text_field(step, "table");
-	rule.column = aj_json_text_field(step, "column");
-	rule.keep = aj_json_text_field(step, "keep");
-	if (rule.table_name == NULL || rule.column == NULL || rule.keep == NULL)
+	if (text == NULL)
+		return otherwise;
+	errno = 0;
+	number = strtoll(text, &end, 10);
+	if (errno != 0 || *end != '\0' || number < 1 || number > most)
 		ereport(
 			ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg(
-				 "a step of kind \"retention\" needs the keys \"table\", \"column\" and \"keep\", or none of them"),
+			 errmsg("\"%s\" of a step of kind \"retention\" can't be \"%s\"",
+					key, aj_clip(text)),
+			 errhint("Write a whole number from 1 to " INT64_FORMAT
+					 ", or leave \"%s\" out.",
+					 most, key)));
+	return number;
+}
+
+/* An interval's text in microseconds; false if it is none, or too long. */
+static bool
+parse_interval(const char *text, int64 *usec)
+{
+	char buffer[256];
+	char *fields[MAXDATEFIELDS];
+	int types[MAXDATEFIELDS];
+	struct pg_itm_in parts;
+	int64 days;
+	int type;
+	int n;
+
+	if (ParseDateTime(text, buffer, sizeof(buffer), fields, types,
+					  MAXDATEFIELDS, &n) != 0 ||
+		DecodeInterval(fields, types, n, INTERVAL_FULL_RANGE, &type, &parts) !=
+			0 ||
+		type != DTK_DELTA)
+		return false;
+	days = ((int64) parts.tm_year * MONTHS_PER_YEAR + parts.tm_mon) *
+			DAYS_PER_MONTH +
+		parts.tm_mday;
+	return !pg_mul_s64_overflow(days, USECS_PER_DAY, usec) &&
+		!pg_add_s64_overflow(*usec, parts.tm_usec, usec);
+}
+
+/* A time from "least" to "most", or "otherwise" without the key. */
+static int64
+time_of(const Jsonb *step, const char *key, int64 least, int64 most,
+		int64 otherwise)
+{
+	char *text = aj_json_text_field(step, key);
+	int64 usec;
+
+	if (text == NULL)
+		return otherwise;
+	if (!parse_interval(text, &usec) || usec < least || usec > most)
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("\"%s\" of a step of kind \"retention\" can't be \"%s\"",
+					key, aj_clip(text)),
 			 errhint(
-				 "Write {\"kind\": \"retention\", \"table\": \"public.events\", \"column\": \"created_at\", \"keep\": \"90 days\"}.")));
-	rule.table = find_table(rule.table_name, false);
-	check_column_of_source(&rule);
-	return rule;
+				 "Write an interval above zero and not above 20 days, as in \"30 seconds\", or leave \"%s\" out.",
+				 key)));
+	return usec;
 }
 
-static bool
-names_a_table(const Jsonb *step)
+/* The same as timers count. */
+static int
+milliseconds_of(const Jsonb *step, const char *key, int otherwise)
 {
-	return aj_json_field(step, "table") != NULL ||
-		aj_json_field(step, "column") != NULL ||
-		aj_json_field(step, "keep") != NULL;
+	return (int) (time_of(step, key, 1000, LONGEST_TIME,
+						  otherwise * INT64CONST(1000)) /
+				  1000);
 }
 
-static Rule *
-rules_of(const Jsonb *step, int *n)
+static Settings
+settings_of(const Jsonb *step)
 {
-	AjRetentionSetting *settings;
-	Rule *rules;
+	Settings settings;
 
-	if (names_a_table(step))
-	{
-		*n = 1;
-		rules = palloc(sizeof(Rule));
-		rules[0] = rule_of_step(step);
-		return rules;
-	}
-	settings = aj_setting_retentions(n);
-	rules = palloc(sizeof(Rule) * (Size) Max(*n, 1));
-	for (int i = 0; i < *n; i++)
-	{
-		rules[i].table_name = settings[i].table;
-		rules[i].keep = settings[i].keep;
-		rules[i].table = find_table(settings[i].table, true);
-		rules[i].column = rules[i].table == InvalidOid
-			? NULL
-			: known_time_column(rules[i].table);
-	}
-	return rules;
-}
-
-static bool
-is_time_type(Oid type)
-{
-	return type == TIMESTAMPTZOID || type == TIMESTAMPOID || type == DATEOID;
+	settings.max_rows = number_of(step, "max_rows", LARGEST_ROWS, PG_INT64_MAX);
+	settings.max_usec =
+		time_of(step, "max_time", 1, LONGEST_TIME, DEFAULT_TIME_USEC);
+	settings.batch =
+		(int) number_of(step, "batch", LARGEST_BATCH, AJ_RETIRE_BATCH);
+	settings.limits.lock =
+		milliseconds_of(step, "lock_timeout", DEFAULT_LOCK_MS);
+	settings.limits.time = milliseconds_of(step, "statement_timeout", 0);
+	settings.drop_limits.lock =
+		milliseconds_of(step, "lock_timeout", DEFAULT_DROP_LOCK_MS);
+	settings.drop_limits.time = settings.limits.time;
+	return settings;
 }
 
 static void
 check(const Jsonb *step)
 {
-	Rule rule;
-	AttrNumber column;
-
-	if (!names_a_table(step))
-		return;
-	rule = rule_of_step(step);
-	column = get_attnum(rule.table, rule.column);
-	if (column == InvalidAttrNumber)
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_COLUMN),
-				 errmsg("column \"%s\" of table \"%s\" does not exist",
-						aj_clip(rule.column), aj_clip(rule.table_name)),
-				 errhint("\"column\" is the time column by which rows age.")));
-	if (!is_time_type(get_atttype(rule.table, column)))
-		ereport(ERROR,
-				(errcode(ERRCODE_DATATYPE_MISMATCH),
-				 errmsg("column \"%s\" of table \"%s\" is not a time",
-						aj_clip(rule.column), aj_clip(rule.table_name)),
-				 errhint("Rows age by a column of type timestamptz, timestamp "
-						 "or date.")));
-	(void) keep_from(rule.keep, 0);
+	aj_retention_rules_check(step);
+	(void) settings_of(step);
 }
 
+/* False if there is nothing that could go. */
 static bool
-prepare(const Rule *rule, const AjStepHost *host, AjRetire *retire)
+prepare(const AjRetentionRule *rule, const AjStepHost *host, AjRetire *retire)
 {
 	if (rule->table == InvalidOid || rule->column == NULL)
 	{
@@ -241,7 +171,7 @@ prepare(const Rule *rule, const AjStepHost *host, AjRetire *retire)
 	}
 	retire->table = rule->table;
 	retire->time_column = rule->column;
-	retire->before = keep_from(rule->keep, host->now);
+	retire->before = aj_retention_keep_from(rule->keep, host->now);
 	retire->commit = host->commit;
 	retire->commit_arg = unconstify(AjStepHost *, host);
 	return retire->before != AJ_NO_TIME;
@@ -251,7 +181,7 @@ static void
 plan(const Jsonb *step, const AjStepHost *host)
 {
 	int n;
-	Rule *rules = rules_of(step, &n);
+	AjRetentionRule *rules = aj_retention_rules(step, &n);
 
 	for (int i = 0; i < n; i++)
 	{
@@ -266,24 +196,90 @@ plan(const Jsonb *step, const AjStepHost *host)
 	}
 }
 
+/* What a run has done to all tables. */
+typedef struct Totals
+{
+	AjJson tables;
+	int64 rows;
+	int64 partitions;
+	int64 backlog;
+	bool is_exact;		 /* the backlog */
+	const char *stopped; /* the budget that ended it, or NULL */
+} Totals;
+
+/* How many rows are left, as far as that was counted, and why. */
+static void
+add_backlog(AjJson *figures, AjRetire *retire, Totals *totals)
+{
+	int64 rows;
+	bool known = true;
+	bool is_exact;
+
+	if (retire->stopped == NULL && retire->limit == aj_retire_line(retire))
+		rows = 0;
+	else
+		known = aj_retire_backlog(retire, &rows);
+	is_exact = known && rows < AJ_BACKLOG_BOUND;
+	if (known)
+		aj_json_add_int(figures, is_exact ? "backlog" : "backlog_at_least",
+						rows);
+	if (known && rows == 0)
+		retire->stopped = NULL;
+	else if (retire->stopped == NULL)
+		retire->stopped = "rollups";
+	aj_json_add_text(figures, "stopped", retire->stopped);
+	totals->backlog += known ? rows : 0;
+	totals->is_exact &= is_exact;
+	if (retire->stopped != NULL && strncmp(retire->stopped, "max_", 4) == 0)
+		totals->stopped = retire->stopped;
+}
+
+static void
+run_rule(const AjRetentionRule *rule, AjRetire *retire, Totals *totals)
+{
+	AjJson figures;
+
+	aj_retire(retire);
+	aj_json_begin(&figures);
+	aj_json_add_int(&figures, "rows", retire->rows);
+	aj_json_add_int(&figures, "partitions", retire->partitions);
+	add_backlog(&figures, retire, totals);
+	aj_json_add_json(&totals->tables, rule->table_name, aj_json_end(&figures));
+	totals->rows += retire->rows;
+	totals->partitions += retire->partitions;
+}
+
 static void
 run(const Jsonb *step, AjStepHost *host, AjJson *result)
 {
 	int n;
-	Rule *rules = rules_of(step, &n);
-	int64 total = 0;
+	AjRetentionRule *rules = aj_retention_rules(step, &n);
+	Settings settings = settings_of(step);
+	AjBudget budget = {
+		.rows = settings.max_rows,
+		.deadline = aj_now() + settings.max_usec,
+	};
+	Totals totals = {.is_exact = true};
 
+	aj_json_begin(&totals.tables);
 	for (int i = 0; i < n; i++)
 	{
-		AjRetire retire = {0};
+		AjRetire retire = {
+			.batch = settings.batch,
+			.budget = &budget,
+			.limits = settings.limits,
+			.drop_limits = settings.drop_limits,
+		};
 
-		if (!prepare(&rules[i], host, &retire))
-			continue;
-		aj_retire(&retire);
-		total += retire.rows;
-		aj_json_add_int(result, rules[i].table_name, retire.rows);
+		if (prepare(&rules[i], host, &retire))
+			run_rule(&rules[i], &retire, &totals);
 	}
-	aj_json_add_int(result, "rows_deleted", total);
+	aj_json_add_json(result, "tables", aj_json_end(&totals.tables));
+	aj_json_add_int(result, "rows_deleted", totals.rows);
+	aj_json_add_int(result, "partitions_dropped", totals.partitions);
+	aj_json_add_int(result, totals.is_exact ? "backlog" : "backlog_at_least",
+					totals.backlog);
+	aj_json_add_text(result, "stopped", totals.stopped);
 }
 
 const AjStepKind aj_step_retention = {

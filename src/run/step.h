@@ -52,6 +52,5 @@ extern const AjStepKind aj_step_verify;
 
 extern const AjStepKind *aj_step_kind(const Jsonb *step);
 extern void aj_steps_check(const Jsonb *steps);
-extern void aj_retention_check(const char *table, const char *keep);
 
 #endif /* AJ_RUN_STEP_H */

@@ -181,7 +181,23 @@ FROM (VALUES
 	('22008 22015', 'range', '[{"kind": "retention", "table": "inputs.t", "column": "t", "keep": "99999999999999999999 days"}]'),
 	('42703', 'nope', '[{"kind": "retention", "table": "inputs.t", "column": "nope", "keep": "1 day"}]'),
 	('42P01 3F000', 'nope', '[{"kind": "retention", "table": "nope.t", "column": "t", "keep": "1 day"}]'),
-	('22023', 'ended_at', '[{"kind": "retention", "table": "execution_spans", "column": "ended_at", "keep": "1 day"}]')
+	('22023', 'ended_at', '[{"kind": "retention", "table": "execution_spans", "column": "ended_at", "keep": "1 day"}]'),
+	('22023', 'max_rows', '[{"kind": "retention", "max_rows": 0}]'),
+	('22023', '1.5', '[{"kind": "retention", "max_rows": 1.5}]'),
+	('22023', '9999999999999999999999', '[{"kind": "retention", "max_rows": 9999999999999999999999}]'),
+	('22023', 'many', '[{"kind": "retention", "max_rows": "many"}]'),
+	('22023', '[1]', '[{"kind": "retention", "max_rows": [1]}]'),
+	('22023', 'batch', '[{"kind": "retention", "batch": 1000001}]'),
+	('22023', '-1', '[{"kind": "retention", "batch": -1}]'),
+	('22023', 'max_time', '[{"kind": "retention", "max_time": "0"}]'),
+	('22023', 'soon', '[{"kind": "retention", "max_time": "soon"}]'),
+	('22023', '-1 hour', '[{"kind": "retention", "max_time": "-1 hour"}]'),
+	('22023', 'infinity', '[{"kind": "retention", "max_time": "infinity"}]'),
+	('22023', '999999999', '[{"kind": "retention", "max_time": "999999999 years"}]'),
+	('22023', '21 days', '[{"kind": "retention", "lock_timeout": "21 days"}]'),
+	('22023', 'lock_timeout', '[{"kind": "retention", "lock_timeout": "1 microsecond"}]'),
+	('22023', 'statement_timeout', '[{"kind": "retention", "statement_timeout": ""}]'),
+	('22023', 'true', '[{"kind": "retention", "statement_timeout": true}]')
 ) AS c (wanted, part, steps);
 SELECT inputs.judge(label, wanted, part, statement)
 FROM (VALUES

@@ -343,7 +343,7 @@ SELECT status, sqlstate, error FROM last_runs WHERE job_name = 't_views';
 -- --------------------------------------------------- kind "retention"
 -- old rows go, new ones stay, also those that lie at the same place of another partition
 CREATE TABLE events (t timestamptz NOT NULL, n int) PARTITION BY RANGE (t);
-CREATE TABLE events_old PARTITION OF events FOR VALUES FROM (MINVALUE) TO ('2020-01-01');
+CREATE TABLE events_old PARTITION OF events DEFAULT;
 CREATE TABLE events_new PARTITION OF events FOR VALUES FROM ('2020-01-01') TO (MAXVALUE);
 INSERT INTO events SELECT '2019-01-01', n FROM generate_series(1, 12000) AS n;
 INSERT INTO events SELECT now(), n FROM generate_series(1, 100) AS n;
@@ -358,6 +358,15 @@ SELECT aggjobs_alter_job('t_retention', steps => '[{"kind": "retention", "table"
 SELECT aggjobs_alter_job('t_retention', steps => '[{"kind": "retention", "table": "jobs_test.gone", "column": "t", "keep": "1 day"}]');
 SELECT aggjobs_alter_job('t_retention', steps => '[{"kind": "retention", "table": "jobs_test.events", "column": "t", "keep": "-1 day"}]');
 SELECT aggjobs_alter_job('t_retention', steps => '[{"kind": "retention", "table": "execution_spans", "column": "ended_at", "keep": "1 day"}]');
+
+-- ... nor are limits that are none
+SELECT aggjobs_alter_job('t_retention', steps => '[{"kind": "retention", "max_rows": 0}]');
+SELECT aggjobs_alter_job('t_retention', steps => '[{"kind": "retention", "batch": 1000001}]');
+SELECT aggjobs_alter_job('t_retention', steps => '[{"kind": "retention", "max_time": "a while"}]');
+SELECT aggjobs_alter_job('t_retention', steps => '[{"kind": "retention", "max_time": "-1 hour"}]');
+SELECT aggjobs_alter_job('t_retention', steps => '[{"kind": "retention", "lock_timeout": "21 days"}]');
+SELECT aggjobs_alter_job('t_retention', steps => '[{"kind": "retention", "statement_timeout": 0}]');
+SELECT aggjobs_alter_job('t_retention', steps => '[{"kind": "retention", "max_rows": 5, "max_time": "1h", "batch": 1000000, "lock_timeout": "500ms", "statement_timeout": "00:10"}]') IS NOT NULL AS accepted;
 
 -- of the source of a rollup only rows below its horizon go, and what was computed stays
 INSERT INTO aggjobs.execution_spans (workspace_id, span_type, status, started_at)
@@ -390,7 +399,7 @@ CALL go('t_levels');
 CALL go('t_cleanup');
 SELECT count(*) FROM aggjobs.hourly_analytics WHERE workspace_id = 'jobs_test';
 SELECT executions FROM aggjobs.daily_analytics WHERE workspace_id = 'jobs_test';
-SELECT s -> 'hourly_analytics' AS hourly, s -> 'execution_spans' AS spans FROM last_runs, jsonb_array_elements(steps) AS s WHERE job_name = 't_cleanup';
+SELECT s -> 'tables' -> 'hourly_analytics' AS hourly, s -> 'tables' -> 'execution_spans' AS spans FROM last_runs, jsonb_array_elements(steps) AS s WHERE job_name = 't_cleanup';
 SELECT level, message FROM aggjobs_logs((SELECT last_run_id FROM aggjobs.jobs WHERE job_name = 't_cleanup')) ORDER BY 2;
 SELECT aggjobs_set('retention.hourly_analytics', NULL), aggjobs_set('retention.job_state', NULL), aggjobs_set('retention.jobs_test.no_table', NULL);
 
