@@ -5,8 +5,8 @@
  *
  * A rollup brings those below it with it, as it is computed from them.  They
  * are in stages: a chunk is computed when all chunks of lower stages that
- * overlap its range are, so that a day is computed as soon as its hours are,
- * and what a job does beside its rollups comes last.
+ * overlap its range are.  Before the ranges of a rollup comes the chunk that
+ * prepares it, and what a job does beside its rollups comes last.
  *
  * A range is cut so that a chunk reads about aggjobs.backfill_chunk_size of the
  * raw table, as if its rows were spread evenly over their time, with at least some chunks
@@ -42,9 +42,8 @@
 #define CHUNKS_WORTH_A_WORKER 2
 #define CHUNKS_OF_WORKER 4
 #define MOST_CHUNKS 1000 /* of one rollup */
-/* A rollup is prepared in the stage of its level; then come ranges, then steps. */
-#define RANGE_STAGE 1000
-#define LAST_STAGE 2000
+#define LAST_STAGE 1000	 /* of steps that are no rollups */
+#define STAGES_OF_LEVEL 2
 
 static const AjRange all_time = {DT_NOBEGIN, DT_NOEND};
 
@@ -278,7 +277,7 @@ static void
 add_ranges(Planner *planner, const Member *member)
 {
 	const AjBucket *bucket = &member->rollup->bucket;
-	int stage = RANGE_STAGE + member->level;
+	int stage = member->level * STAGES_OF_LEVEL + 1;
 	int64 width = chunk_width(planner, member);
 	TimestampTz to = member->range.to;
 	TimestampTz end = member->filled.to;
@@ -319,9 +318,10 @@ add_member_chunks(Planner *planner, const Member *member)
 		is_left_out(planner, member->rollup))
 		return;
 	if (planner->wish->snapshot)
-		(void) add_chunk(planner, AJ_CHUNK_COPY, member->level,
-						 member->rollup->name, member->range);
-	(void) add_chunk(planner, AJ_CHUNK_PREPARE, member->level,
+		(void) add_chunk(planner, AJ_CHUNK_COPY,
+						 member->level * STAGES_OF_LEVEL, member->rollup->name,
+						 member->range);
+	(void) add_chunk(planner, AJ_CHUNK_PREPARE, member->level * STAGES_OF_LEVEL,
 					 member->rollup->name, all_time);
 	add_ranges(planner, member);
 }

@@ -34,8 +34,9 @@ sub differences
 # Ten days of raw rows, one each four minutes.
 my $FILL = q{INSERT INTO raw SELECT '2026-01-01 UTC'::timestamptz + g * interval '4 minutes', g % 5, g % 100 + 1 FROM generate_series(0, 3599) AS g};
 
-# Chunks of the hours can be stopped in the middle, their rows computed and being
-# written: where a row of a day is written that has its gate closed.
+# Chunks of hours and days can be stopped in the middle, their rows computed and
+# being written: where a row of a day is written that has its gate closed.  Gates
+# of days have 100 added.
 sql(q{
 	CREATE TABLE raw (at timestamptz NOT NULL, k integer, v integer NOT NULL) PARTITION BY RANGE (at);
 	CREATE TABLE early PARTITION OF raw FOR VALUES FROM ('2026-01-01 UTC') TO ('2026-01-06 UTC');
@@ -45,10 +46,11 @@ sql(q{
 	(map { "SELECT aggjobs_create_rollup('$_->[0]', \$q\$$_->[1]\$q\$, schedule => NULL)" } @rollups),
 	'CREATE VIEW wrong AS ' . join(' UNION ALL ', map { my $raw = $_->[2] // $_->[1]; (differences($_->[0], $raw), differences("$_->[0]_live", $raw)) } @rollups),
 	q{CREATE FUNCTION at_gate() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-		PERFORM pg_advisory_xact_lock_shared(extract(day FROM coalesce(new.bucket, old.bucket) AT TIME ZONE 'UTC')::integer);
+		PERFORM pg_advisory_xact_lock_shared(coalesce(tg_argv[0]::integer, 0) + extract(day FROM coalesce(new.bucket, old.bucket) AT TIME ZONE 'UTC')::integer);
 		RETURN coalesce(new, old);
 	END $$},
-	'CREATE TRIGGER gate BEFORE INSERT OR UPDATE OR DELETE ON hours FOR EACH ROW EXECUTE FUNCTION at_gate()');
+	'CREATE TRIGGER gate BEFORE INSERT OR UPDATE OR DELETE ON hours FOR EACH ROW EXECUTE FUNCTION at_gate()',
+	'CREATE TRIGGER gate BEFORE INSERT OR UPDATE OR DELETE ON days FOR EACH ROW EXECUTE FUNCTION at_gate(100)');
 
 sub new_session
 {
@@ -192,6 +194,24 @@ subtest 'the source is altered in the middle' => sub {
 	is(sql(qq{SELECT sum(rows_deleted) FROM aggjobs.chunks WHERE backfill_id = $id AND rollup_name = 'hours' AND "from" >= '2026-01-06 UTC'}),
 		0, 'a chunk that waits for a table to be written anew does not find it empty');
 	is_right_refreshed('altered');
+	$session->quit;
+};
+
+# The days may read raw rows, through the live view of the hours, and so have to
+# wait for the table as the hours do.
+subtest 'the source is written anew while the days are computed' => sub {
+	my $session = new_session();
+
+	change_all();
+	close_gates(109);
+	my $id = backfill('months', 'workers => 1');
+	wait_at_gate(109);
+	send_waiting($session, 'ALTER TABLE raw ALTER note TYPE bigint');
+	open_gates(109);
+	is(wait_backfill($id), 'succeeded', 'the backfill succeeds');
+	$session->query('SELECT 1');
+	is(sql(qq{SELECT sum(rows_deleted) FROM aggjobs.chunks WHERE backfill_id = $id}), 0, 'no chunk finds its source empty');
+	is_right('written anew');
 	$session->quit;
 };
 
