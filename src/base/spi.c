@@ -440,6 +440,14 @@ aj_catalog_run(const char *sql, int nargs, const AjArg *args)
 	return rows;
 }
 
+/* A table's name for statements and messages: schema and name, quoted. */
+char *
+aj_qualified_name(Oid table)
+{
+	return quote_qualified_identifier(
+		get_namespace_name(get_rel_namespace(table)), get_rel_name(table));
+}
+
 /* The ids that a statement on our own tables returns, in "context". */
 int64 *
 aj_catalog_ids(const char *sql, int nargs, const AjArg *args, int *n,

@@ -69,6 +69,7 @@ extern void aj_spi_offer_store(const char *name, Tuplestorestate *store,
 							   TupleDesc desc);
 extern void aj_caller_command(const char *sql);
 extern List *aj_caller_texts(const char *sql, int nargs, const AjArg *args);
+extern char *aj_qualified_name(Oid table);
 extern uint64 aj_catalog_run(const char *sql, int nargs, const AjArg *args);
 extern int64 *aj_catalog_ids(const char *sql, int nargs, const AjArg *args,
 							 int *n, MemoryContext context);

@@ -34,7 +34,7 @@
 #include "shmem/slots.h"
 #include "shmem/wake.h"
 
-/* Nothing but the death of processes ends a worker: others start in its place. */
+/* Attempts at the run of a worker after crashes, before it is given up. */
 #define WORKER_RETRIES "100"
 #define REPLACE_DELAY_MS 1000
 

@@ -42,6 +42,8 @@ typedef struct AjRange
 	TimestampTz to;
 } AjRange;
 
+#define AJ_ALL_TIME ((AjRange){DT_NOBEGIN, DT_NOEND})
+
 extern AjRollup *aj_rollup_find(const char *name, bool missing_ok);
 extern AjRollup *aj_rollup_find_in_snapshot(const char *name);
 extern AjRollup *aj_rollup_of_target_in_snapshot(Oid target);

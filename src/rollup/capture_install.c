@@ -52,13 +52,6 @@
 /* The condition can have 100 arguments: the source and so many pairs. */
 #define MAX_PAIRS 49
 
-static char *
-qualified_name(Oid table)
-{
-	return quote_qualified_identifier(
-		get_namespace_name(get_rel_namespace(table)), get_rel_name(table));
-}
-
 /* Our index on a table, or InvalidOid. */
 static Oid
 capture_index(Oid source)
@@ -89,7 +82,7 @@ create_index(Oid source, const char *time_column, AjEpoch epoch)
 	if (epoch != AJ_EPOCH_NONE)
 		options = psprintf(" WITH (epoch = '%s')", aj_epoch_text(epoch));
 	aj_caller_command(psprintf("CREATE INDEX ON %s USING aggjobs (%s)%s",
-							   qualified_name(source),
+							   aj_qualified_name(source),
 							   quote_identifier(time_column), options));
 }
 
@@ -126,7 +119,7 @@ update_pairs(Oid source, const char *time_column, const Bitmapset *read)
 static void
 create_triggers(Oid source, const char *time_column, const Bitmapset *read)
 {
-	char *table = qualified_name(source);
+	char *table = aj_qualified_name(source);
 	char *constant = quote_literal_cstr(table);
 
 	aj_caller_command(psprintf(
@@ -374,13 +367,13 @@ aj_capture_remove(Oid source)
 		return;
 	aj_caller_command(psprintf("DROP TRIGGER IF EXISTS " AJ_UPDATE_TRIGGER
 							   " ON %s",
-							   qualified_name(source)));
+							   aj_qualified_name(source)));
 	aj_caller_command(psprintf("DROP TRIGGER IF EXISTS " AJ_DELETE_TRIGGER
 							   " ON %s",
-							   qualified_name(source)));
+							   aj_qualified_name(source)));
 	index = capture_index(source);
 	if (index != InvalidOid)
-		aj_caller_command(psprintf("DROP INDEX %s", qualified_name(index)));
+		aj_caller_command(psprintf("DROP INDEX %s", aj_qualified_name(index)));
 }
 
 static bool

@@ -30,13 +30,6 @@
 #include "rollup/copy.h"
 #include "utils/lsyscache.h"
 
-static char *
-qualified_name(Oid table)
-{
-	return quote_qualified_identifier(
-		get_namespace_name(get_rel_namespace(table)), get_rel_name(table));
-}
-
 /* A name of at most NAMEDATALEN - 1 bytes, that ends with the number. */
 static char *
 copy_name(const AjRollup *rollup, int64 backfill_id)
@@ -144,7 +137,7 @@ change_and_note(const AjRollup *rollup, const char *statement)
 int64
 aj_copy_put_back(AjRollup *rollup, Oid copy, AjRange range)
 {
-	const char *ours = qualified_name(copy);
+	const char *ours = aj_qualified_name(copy);
 	const char *in_range =
 		aj_compute_range(rollup, bucket_of(rollup, "t"), range);
 	const char *same = psprintf("%s = %s AND t::text = c::text",
@@ -178,5 +171,5 @@ void
 aj_copy_drop(Oid copy)
 {
 	if (get_rel_name(copy) != NULL)
-		aj_caller_command(psprintf("DROP TABLE %s", qualified_name(copy)));
+		aj_caller_command(psprintf("DROP TABLE %s", aj_qualified_name(copy)));
 }

@@ -126,14 +126,6 @@ freeze(Oid source, TimestampTz before)
 	}
 }
 
-/* A table's name for statements and messages. */
-char *
-aj_retire_name(Oid table)
-{
-	return quote_qualified_identifier(
-		get_namespace_name(get_rel_namespace(table)), get_rel_name(table));
-}
-
 /*
  * aj_retire_freeze
  *		Find out what may go, and freeze it, unless an earlier piece has: the

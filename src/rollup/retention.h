@@ -56,7 +56,6 @@ extern AjLimited aj_retire_piece(AjRetire *retire, const AjLimits *limits,
 								 void (*work)(void *arg), void *arg);
 extern void aj_retire_freeze(AjRetire *retire);
 extern TimestampTz aj_retire_line(const AjRetire *retire);
-extern char *aj_retire_name(Oid table);
 
 /* retention_parts.c */
 extern bool aj_retire_parts(AjRetire *retire);

@@ -164,7 +164,7 @@ static void
 drop_locked(Drop *drop, const List *tables)
 {
 	const Part *part = drop->part;
-	char *name = aj_retire_name(part->part);
+	char *name = aj_qualified_name(part->part);
 	ListCell *cell;
 
 	foreach (cell, tables)
@@ -172,7 +172,7 @@ drop_locked(Drop *drop, const List *tables)
 	CommandCounterIncrement();
 	if (is_referred_to(part->part))
 		aj_caller_command(psprintf("ALTER TABLE %s DETACH PARTITION %s",
-								   aj_retire_name(part->parent), name));
+								   aj_qualified_name(part->parent), name));
 	aj_caller_command(psprintf("DROP TABLE %s", name));
 	drop->done = true;
 }
@@ -220,11 +220,11 @@ complain(AjRetire *retire, const Drop *drop, AjLimited why)
 		WARNING,
 		(errmsg(
 			 "partition %s is dropped by the next run: it could not be locked in time",
-			 aj_retire_name(drop->part->part)),
+			 aj_qualified_name(drop->part->part)),
 		 drop->has_parent
 			 ? 0
 			 : errdetail("Table %s, which it is a part of, is in use.",
-						 aj_retire_name(drop->part->parent))));
+						 aj_qualified_name(drop->part->parent))));
 }
 
 /* Partitions that were dropped with the one that they lay in are gone. */
@@ -309,7 +309,7 @@ aj_retire_parts(AjRetire *retire)
 			WARNING,
 			(errmsg(
 				"old rows of table %s stay until the next run: others hold locks on it",
-				aj_retire_name(retire->table))));
+				aj_qualified_name(retire->table))));
 		return false;
 	}
 	drop_all(retire, parts.found);

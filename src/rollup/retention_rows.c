@@ -101,7 +101,7 @@ static Datum
 find_rows(const Batch *batch, Oid *table, MemoryContext context)
 {
 	const AjRetire *retire = batch->retire;
-	char *name = aj_retire_name(retire->table);
+	char *name = aj_qualified_name(retire->table);
 	char *old = old_rows(retire, "t", retire->limit);
 	MemoryContext saved;
 	Datum places;
@@ -147,7 +147,7 @@ delete_found(Batch *batch)
 		batch->rows = (int64) aj_spi_run_once(
 			psprintf("DELETE FROM %s d WHERE d.ctid = ANY ($1)"
 					 " AND d.tableoid = $2 AND %s",
-					 aj_retire_name(retire->table),
+					 aj_qualified_name(retire->table),
 					 old_rows(retire, "d", retire->limit)),
 			AJ_ARGS(aj_arg(TIDARRAYOID, places, false), aj_arg_oid(table)));
 		INSTR_TIME_SET_CURRENT(end);
@@ -211,7 +211,7 @@ give_up(AjRetire *retire, const Batch *batch, AjLimited why)
 			WARNING,
 			(errmsg(
 				"old rows of table %s stay until the next run: others hold locks on it, or on what depends on it",
-				aj_retire_name(retire->table))));
+				aj_qualified_name(retire->table))));
 		return;
 	}
 	retire->stopped = "statement_timeout";
@@ -219,7 +219,7 @@ give_up(AjRetire *retire, const Batch *batch, AjLimited why)
 		WARNING,
 		(errmsg(
 			 "old rows of table %s stay until the next run: a batch took longer than its \"statement_timeout\"",
-			 aj_retire_name(retire->table)),
+			 aj_qualified_name(retire->table)),
 		 batch->found ? 0
 					  : errhint("An index on column \"%s\" finds them faster.",
 								retire->time_column)));
@@ -279,7 +279,7 @@ aj_retire_count(const AjRetire *retire, TimestampTz line, int64 most)
 	aj_spi_open(&spi, AJ_RIGHTS_CALLER);
 	(void) aj_spi_run_once(psprintf("SELECT count(*) FROM (SELECT FROM %s t"
 									" WHERE %s LIMIT $1) r",
-									aj_retire_name(retire->table),
+									aj_qualified_name(retire->table),
 									old_rows(retire, "t", line)),
 						   AJ_ARGS(aj_arg_int8(most)));
 	rows = aj_spi_int8(0, 1, 0);

@@ -45,8 +45,6 @@
 #define LAST_STAGE 1000	 /* of steps that are no rollups */
 #define STAGES_OF_LEVEL 2
 
-static const AjRange all_time = {DT_NOBEGIN, DT_NOEND};
-
 /* A rollup of the backfill, and what is known of its raw rows. */
 typedef struct Member
 {
@@ -322,7 +320,7 @@ add_member_chunks(Planner *planner, const Member *member)
 						 member->level * STAGES_OF_LEVEL, member->rollup->name,
 						 member->range);
 	(void) add_chunk(planner, AJ_CHUNK_PREPARE, member->level * STAGES_OF_LEVEL,
-					 member->rollup->name, all_time);
+					 member->rollup->name, AJ_ALL_TIME);
 	add_ranges(planner, member);
 }
 
@@ -344,7 +342,7 @@ add_steps(Planner *planner, const AjJob *job)
 		if (strcmp(kind, "rollup") == 0)
 			continue;
 		if (is_computing(step))
-			add_chunk(planner, AJ_CHUNK_STEP, LAST_STAGE + i, NULL, all_time)
+			add_chunk(planner, AJ_CHUNK_STEP, LAST_STAGE + i, NULL, AJ_ALL_TIME)
 				->step = step;
 		else
 			ereport(

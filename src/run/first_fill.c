@@ -26,8 +26,6 @@
 #include "run/backfill_work.h"
 #include "run/first_fill.h"
 
-static const AjRange all_time = {DT_NOBEGIN, DT_NOEND};
-
 /* Two workers need two ranges of one rollup, or of two that wait for none. */
 static bool
 is_worth_it(const AjBackfillPlan *plan)
@@ -46,13 +44,13 @@ begin(const AjRollup *rollup, const Jsonb *step, const AjStepHost *host)
 {
 	AjBackfillWish wish = {
 		.name = rollup->name,
-		.range = all_time,
+		.range = AJ_ALL_TIME,
 		.first_fill = true,
 		.now = host->now,
 	};
 	AjBackfill backfill = {
 		.name = rollup->name,
-		.range = all_time,
+		.range = AJ_ALL_TIME,
 		.newest_first = true,
 		.run_id = host->run_id,
 	};

@@ -37,8 +37,6 @@
 static const char *const keys[] = {"kind", "parts_query", "command", "workers",
 								   NULL};
 
-static const AjRange all_time = {DT_NOBEGIN, DT_NOEND};
-
 static char *
 text_field(const Jsonb *step, const char *key)
 {
@@ -130,7 +128,7 @@ store_parts(int64 backfill_id, Tuplestorestate *parts, TupleDesc desc)
 	AjChunk chunk = {
 		.backfill_id = backfill_id,
 		.kind = AJ_CHUNK_PART,
-		.range = all_time,
+		.range = AJ_ALL_TIME,
 	};
 
 	MemoryContextSwitchTo(saved);
@@ -161,7 +159,7 @@ begin(const Jsonb *step, const AjStepHost *host)
 	};
 	AjBackfill backfill = {
 		.name = job->name,
-		.range = all_time,
+		.range = AJ_ALL_TIME,
 		.run_id = host->run_id,
 	};
 	TupleDesc desc;
