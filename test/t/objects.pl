@@ -56,7 +56,8 @@ sub make_job
 	return sql(qq{SELECT aggjobs_create_job('$name', NULL, '$steps')});
 }
 
-add_job($node, 'postgres', 'clock', 'every 1 second', 'SELECT 1');
+# On a machine under load a slot may come while the run before is not over.
+add_job($node, 'postgres', 'clock', 'every 1 second', 'SELECT 1', catch_up => q{'all'});
 
 sub clock_goes_on
 {
@@ -66,7 +67,7 @@ sub clock_goes_on
 		WHERE job_name = 'clock' AND status = 'succeeded' AND slot > '$since'}, 'the clock goes on');
 	is($node->safe_psql('postgres', qq{
 			SELECT count(*) FROM aggjobs.runs
-			WHERE job_name = 'clock' AND slot > '$since' AND status NOT IN ('queued', 'running', 'succeeded')}),
+			WHERE job_name = 'clock' AND slot > '$since' AND status NOT IN ('queued', 'running', 'succeeded', 'skipped')}),
 		0, 'other jobs go on');
 	return;
 }
