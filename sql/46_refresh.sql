@@ -25,9 +25,3 @@ RETURNS TABLE (bucket text, key jsonb, difference text, stored jsonb, computed j
 LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'aggjobs_verify';
 COMMENT ON FUNCTION @extschema@.aggjobs_verify(text, timestamptz, timestamptz, integer) IS
 	'each row in which the table of a rollup differs from its query, in buckets that are neither open, stale nor frozen: missing, extra or differs; with a sample in so many buckets, drawn at random';
-
-CREATE FUNCTION @extschema@.aggjobs_repair(name text, "from" timestamptz DEFAULT NULL, "to" timestamptz DEFAULT NULL)
-RETURNS bigint
-LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'aggjobs_repair';
-COMMENT ON FUNCTION @extschema@.aggjobs_repair(text, timestamptz, timestamptz) IS
-	'compute all buckets of a rollup in a range anew and write what differs; returns how many rows were written or deleted';

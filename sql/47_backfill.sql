@@ -18,6 +18,13 @@ LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'aggjobs_backfill';
 COMMENT ON FUNCTION @extschema@.aggjobs_backfill(text, timestamptz, timestamptz, integer, integer, interval, text, boolean, boolean, boolean) IS
 	'compute a range of a job''s rollups, or of one rollup, and of those below (and above, with parents) in the background, in chunks and by several workers; days: so many before today; snapshot: keep a copy of what is there until it is confirmed; returns its id, or with dry_run tells the chunks';
 
+CREATE FUNCTION @extschema@.aggjobs_repair(name text, "from" timestamptz DEFAULT NULL, "to" timestamptz DEFAULT NULL,
+	workers integer DEFAULT NULL)
+RETURNS bigint
+LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'aggjobs_repair';
+COMMENT ON FUNCTION @extschema@.aggjobs_repair(text, timestamptz, timestamptz, integer) IS
+	'compute all buckets of a rollup in a range anew, and of those below, and write what differs: a backfill; returns its id';
+
 CREATE FUNCTION @extschema@.aggjobs_wait_backfill(backfill_id bigint, timeout interval DEFAULT NULL) RETURNS text
 LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'aggjobs_wait_backfill';
 COMMENT ON FUNCTION @extschema@.aggjobs_wait_backfill(bigint, interval) IS

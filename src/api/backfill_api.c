@@ -32,6 +32,7 @@
 #define LOOK_AGAIN_MS 500
 
 PG_FUNCTION_INFO_V1(aggjobs_backfill);
+PG_FUNCTION_INFO_V1(aggjobs_repair);
 PG_FUNCTION_INFO_V1(aggjobs_wait_backfill);
 PG_FUNCTION_INFO_V1(aggjobs_pause_backfill);
 PG_FUNCTION_INFO_V1(aggjobs_resume_backfill);
@@ -160,6 +161,29 @@ tell_plan(const AjBackfillPlan *plan, const char *name)
 	}
 }
 
+/* Begin what was planned, with the end of the transaction; returns its id. */
+static int64
+begin_planned(const AjBackfillWish *wish, const AjBackfillPlan *plan,
+			  bool newest_first)
+{
+	AjBackfill backfill = {
+		.name = unconstify(char *, wish->name),
+		.range = wish->range,
+		.workers = plan->workers,
+		.chunk_width = wish->chunk,
+		.newest_first = newest_first,
+	};
+
+	if (plan->chunks == NIL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("nothing of \"%s\" lies in the range", wish->name),
+				 errdetail("Buckets that have not ended, and those that are "
+						   "frozen, are not computed.")));
+	aj_backfill_check_space(plan);
+	return aj_backfill_begin(&backfill, plan->chunks, &plan->owner);
+}
+
 /*
  * aggjobs_backfill(name, from, to, days, workers, chunk, order, parents,
  *		dry_run, snapshot) -> backfill id
@@ -173,7 +197,7 @@ aggjobs_backfill(PG_FUNCTION_ARGS)
 {
 	AjBackfillWish wish = {.now = aj_now()};
 	AjBackfillPlan plan;
-	AjBackfill backfill = {0};
+	bool newest_first;
 	bool dry_run = !PG_ARGISNULL(ARG_DRY_RUN) && PG_GETARG_BOOL(ARG_DRY_RUN);
 
 	if (!dry_run)
@@ -189,25 +213,37 @@ aggjobs_backfill(PG_FUNCTION_ARGS)
 	wish.chunk = chunk_argument(fcinfo);
 	wish.parents = !PG_ARGISNULL(ARG_PARENTS) && PG_GETARG_BOOL(ARG_PARENTS);
 	wish.snapshot = !PG_ARGISNULL(ARG_SNAPSHOT) && PG_GETARG_BOOL(ARG_SNAPSHOT);
-	backfill.newest_first = newest_first_argument(fcinfo);
+	newest_first = newest_first_argument(fcinfo);
 	aj_backfill_plan(&wish, &plan);
 	if (dry_run)
 	{
 		tell_plan(&plan, wish.name);
 		PG_RETURN_NULL();
 	}
-	if (plan.chunks == NIL)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("nothing of \"%s\" lies in the range", wish.name),
-				 errdetail("Buckets that have not ended, and those that are "
-						   "frozen, are not computed.")));
-	backfill.name = unconstify(char *, wish.name);
-	backfill.range = wish.range;
-	backfill.workers = plan.workers;
-	backfill.chunk_width = wish.chunk;
-	aj_backfill_check_space(&plan);
-	PG_RETURN_INT64(aj_backfill_begin(&backfill, plan.chunks, &plan.owner));
+	PG_RETURN_INT64(begin_planned(&wish, &plan, newest_first));
+}
+
+/*
+ * aggjobs_repair(name, from, to, workers) -> backfill id
+ *		Compute all buckets of a rollup in a range anew, and of those below, and
+ *		write what differs: a backfill.
+ *
+ * Errors: those of aggjobs_backfill().
+ */
+Datum
+aggjobs_repair(PG_FUNCTION_ARGS)
+{
+	AjBackfillWish wish = {.now = aj_now(), .is_rollup = true};
+	AjBackfillPlan plan;
+
+	aj_require_primary(fcinfo);
+	aj_segment_require("aggjobs_repair()");
+	aj_require_argument(fcinfo, 0, "the name of a rollup");
+	wish.name = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	wish.range = aj_range_arguments(fcinfo, 1);
+	wish.workers = PG_ARGISNULL(3) ? 0 : workers_argument(fcinfo, 3);
+	aj_backfill_plan(&wish, &plan);
+	PG_RETURN_INT64(begin_planned(&wish, &plan, true));
 }
 
 /*

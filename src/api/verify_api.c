@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * verify_api.c
- *	  SQL functions that compare a rollup's table with its query, and mend it.
+ *	  The SQL function that compares a rollup's table with its query.
  *
  * No state, no locks of their own.
  *
@@ -15,15 +15,12 @@
 #include "base/compat.h"
 
 #include "api/arguments.h"
-#include "base/clock.h"
 #include "base/spi.h"
 #include "executor/tuptable.h"
 #include "miscadmin.h"
-#include "rollup/refresh.h"
 #include "rollup/verify.h"
 
 PG_FUNCTION_INFO_V1(aggjobs_verify);
-PG_FUNCTION_INFO_V1(aggjobs_repair);
 
 static AjRollup *
 rollup_argument(FunctionCallInfo fcinfo)
@@ -113,26 +110,4 @@ aggjobs_verify(PG_FUNCTION_ARGS)
 	else
 		verify_range(rollup, range, result);
 	PG_RETURN_NULL();
-}
-
-/*
- * aggjobs_repair(name, from, to) -> rows written
- *		Compute all buckets of a range anew, and write what differs.
- *
- * Errors: those of aggjobs_refresh().
- */
-Datum
-aggjobs_repair(PG_FUNCTION_ARGS)
-{
-	AjRollup *rollup = rollup_argument(fcinfo);
-	AjRange range = aj_range_arguments(fcinfo, 1);
-	AjRefresh refresh = {.now = aj_now(), .at = AJ_NO_TIME, .within = &range};
-
-	aj_require_primary(fcinfo);
-	/* What is open is in no table yet. */
-	range.to = Min(range.to, rollup->horizon);
-	if (range.from >= range.to)
-		PG_RETURN_INT64(0);
-	aj_refresh(rollup, &refresh);
-	PG_RETURN_INT64(refresh.rows_written + refresh.rows_deleted);
 }

@@ -421,8 +421,9 @@ void
 aj_backfill_plan(const AjBackfillWish *wish, AjBackfillPlan *plan)
 {
 	Planner planner = {.wish = wish, .plan = plan};
-	AjJob *job = wish->first_fill ? NULL : aj_job_find(wish->name, true);
-	AjRollup *rollup = job == NULL ? aj_rollup_find(wish->name, true) : NULL;
+	AjJob *job = wish->is_rollup ? NULL : aj_job_find(wish->name, true);
+	AjRollup *rollup =
+		job == NULL ? aj_rollup_find(wish->name, !wish->is_rollup) : NULL;
 	ListCell *cell;
 
 	memset(plan, 0, sizeof(AjBackfillPlan));

@@ -12,7 +12,8 @@
 
 typedef struct AjBackfillWish
 {
-	const char *name; /* of a job or rollup */
+	const char *name; /* of a job or else a rollup */
+	bool is_rollup;	  /* of a rollup only */
 	AjRange range;	  /* asked for */
 	int workers;	  /* 0: as many as are worth it */
 	Interval *chunk;  /* width of a chunk, or NULL */

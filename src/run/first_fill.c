@@ -44,6 +44,7 @@ begin(const AjRollup *rollup, const Jsonb *step, const AjStepHost *host)
 {
 	AjBackfillWish wish = {
 		.name = rollup->name,
+		.is_rollup = true,
 		.range = AJ_ALL_TIME,
 		.first_fill = true,
 		.now = host->now,

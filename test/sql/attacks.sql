@@ -128,7 +128,8 @@ SET search_path = pg_catalog;
 CALL public.aggjobs_refresh('mallory');
 SELECT total FROM mallory.mallory ORDER BY bucket;
 SELECT * FROM public.aggjobs_verify('mallory');
-SELECT public.aggjobs_repair('mallory') AS repaired;
+SELECT public.aggjobs_repair('mallory') AS repair \gset
+SELECT public.aggjobs_wait_backfill(:repair, '60 s') AS repaired;
 SHOW search_path;
 SELECT public.aggjobs_create_job('a_refresh', NULL, '[{"kind": "rollup", "rollup": "mallory"}, {"kind": "verify", "rollup": "mallory"},
 	{"kind": "command", "command": "SELECT current_user"}]') > 0 AS has_id;
@@ -199,7 +200,8 @@ SELECT 1 = 2 AS sprung, pg_catalog.count(oid) AS also FROM job;
 DELETE FROM public.caught;
 CALL public.aggjobs_refresh('honest_days');
 SELECT * FROM public.honest_days_live ORDER BY 1;
-SELECT public.aggjobs_repair('honest_days') AS repaired;
+SELECT public.aggjobs_repair('honest_days') AS repair \gset
+SELECT public.aggjobs_wait_backfill(:repair, '60 s') AS repaired;
 SELECT * FROM public.aggjobs_verify('honest_hours');
 SELECT * FROM public.aggjobs_verify('honest_days', sample => 1);
 CALL public.aggjobs_run('a_honest');

@@ -290,7 +290,8 @@ CALL aggjobs_run('pipeline_verify');
 \set VERBOSITY terse
 SELECT status, sqlstate, detail LIKE '%weekly_analytics%' AS detail, hint LIKE '%aggjobs_repair(''weekly_analytics''%' AS hint
 FROM aggjobs.runs WHERE job_name = 'pipeline_verify';
-SELECT aggjobs_repair('weekly_analytics') > 0 AS repaired, aggjobs_repair('model_usage_stats') AS rows;
+SELECT aggjobs_repair('weekly_analytics') AS weekly, aggjobs_repair('model_usage_stats', workers => 1) AS models \gset
+SELECT aggjobs_wait_backfill(:weekly, '60 s') AS weekly, aggjobs_wait_backfill(:models, '60 s') AS models;
 CALL aggjobs_run('pipeline_verify');
 SELECT aggjobs_alter_job('pipeline_verify', steps => '[{"kind": "verify", "rollup": "weekly_analytics", "sample": 3}]');
 SET client_min_messages = notice;

@@ -46,9 +46,13 @@ FROM aggjobs_verify('care_hourly');
 SELECT count(*) FROM aggjobs_verify('care_hourly', '2024-03-03 00:00+00', '2024-03-04 00:00+00');
 SELECT bucket::timestamptz AT TIME ZONE 'UTC' AS bucket, difference
 FROM aggjobs_verify('care_hourly', '2024-03-02 00:00+00', '2024-03-05 00:00+00', sample => 1000);
-SELECT aggjobs_repair('care_hourly', '2024-03-03 00:00+00', '2024-03-04 00:00+00');
+SELECT aggjobs_repair('care_hourly', '2024-03-03 00:00+00', '2024-03-04 00:00+00') AS repair \gset
+SELECT aggjobs_wait_backfill(:repair, '60 s');
+SELECT sum(rows_written + rows_deleted) AS rows FROM aggjobs.chunks WHERE backfill_id = :repair;
 SELECT count(*) FROM aggjobs_verify('care_hourly');
-SELECT aggjobs_repair('care_hourly');
+SELECT aggjobs_repair('care_hourly') AS repair \gset
+SELECT aggjobs_wait_backfill(:repair, '60 s');
+SELECT sum(rows_written + rows_deleted) AS rows FROM aggjobs.chunks WHERE backfill_id = :repair;
 SELECT count(*) FROM aggjobs_verify('care_hourly');
 CALL aggjobs_refresh('care_daily');
 SELECT count(*) FROM aggjobs_verify('care_daily');
@@ -58,6 +62,10 @@ TABLE differences;
 SELECT * FROM aggjobs_verify('no such rollup');
 SELECT * FROM aggjobs_verify(NULL);
 SELECT aggjobs_repair('care_hourly', '2024-03-04', '2024-03-03');
+SELECT aggjobs_repair('no such rollup');
+SELECT aggjobs_repair('hourly');
+SELECT aggjobs_repair('care_hourly', workers => 0);
+SELECT aggjobs_repair('care_hourly', '2124-03-04');
 SELECT aggjobs_mark_changed('care_hourly', '2024-03-04', '2024-03-04');
 SELECT aggjobs_mark_changed('pg_class');
 SELECT aggjobs_retire('pg_class', now());

@@ -118,7 +118,7 @@ TABLE written;
 -- what somebody wrote into the table is found, and repaired
 UPDATE hours SET visitor_sketch = hll_empty() WHERE bucket = '2025-03-02 05:00 UTC' AND page = 'page 2';
 SELECT bucket, key, difference, stored ->> 'visitor_sketch' AS stored FROM aggjobs_verify('hours');
-SELECT aggjobs_repair('hours', '2025-03-02 05:00 UTC', '2025-03-02 06:00 UTC');
+CALL aggjobs_refresh('hours', '2025-03-02 05:00 UTC', '2025-03-02 06:00 UTC');
 TABLE look;
 
 -- visitors who came back are counted once over all days

@@ -121,6 +121,18 @@ subtest 'a range that is not stale is computed all the same' => sub {
 	is(wrong(), '', 'all is right');
 };
 
+subtest 'repair' => sub {
+	sql(q{UPDATE hours SET v = v + 1 WHERE bucket BETWEEN '2026-01-02 UTC' AND '2026-01-05 UTC' AND k = 3},
+		q{DELETE FROM hours WHERE bucket = '2026-01-03 UTC'},
+		q{INSERT INTO days SELECT bucket, 99, 1, 1 FROM days WHERE k = 1});
+	isnt(wrong(), '', 'somebody has spoilt hours and days');
+	my $id = sql(q{SELECT aggjobs_repair('days', '2026-01-01 UTC', '2026-01-09 UTC', workers => 2)});
+	is(wait_backfill($id), 'succeeded', 'a range of days is repaired, with its hours');
+	is(wrong(), "days|2\ndays_live|2\nmonths_live|2", 'and nothing else');
+	is(wait_backfill(sql(q{SELECT aggjobs_repair('days')})), 'succeeded', 'so is all');
+	is(wrong(), '', 'all is right');
+};
+
 subtest 'pause and resume' => sub {
 	hold('hours');
 	my $id = backfill('hours', 'workers => 1', q{chunk => '1 day'});
@@ -330,6 +342,7 @@ subtest 'what is refused' => sub {
 		q{aggjobs_backfill('hours', chunk => '-1 day')} => qr/"chunk" must be greater than zero/,
 		q{aggjobs_backfill('hours', "order" => 'random')} => qr/"order" must be "newest first" or "oldest first", not "random"/,
 		q{aggjobs_backfill('hours', now() + interval '1 day', now() + interval '2 days')} => qr/nothing of "hours" lies in the range/,
+		q{aggjobs_repair('nothing')} => qr/rollup "nothing" does not exist/,
 		q{aggjobs_wait_backfill(aggjobs_backfill('hours'))} => qr/was changed by this transaction and goes on when it commits/,
 		q{aggjobs_wait_backfill(4711)} => qr/backfill 4711 does not exist/,
 		q{aggjobs_resume_backfill(1)} => qr/backfill 1 is succeeded and can't be resumed/,
@@ -342,7 +355,7 @@ subtest 'what is refused' => sub {
 		like($error, $refused{$call}, $call);
 	}
 	sql(q{CREATE ROLE stranger LOGIN}, q{SELECT aggjobs_grant('stranger')});
-	for my $call (q{aggjobs_backfill('hours')}, q{aggjobs_create_job('spoil', NULL, '[{"kind": "backfill", "backfill": 1, "worker": 1}]')}, 'aggjobs_cancel_backfill(1)', 'aggjobs_wait_backfill(1)', 'aggjobs_undo_backfill(1)')
+	for my $call (q{aggjobs_backfill('hours')}, q{aggjobs_repair('hours')}, q{aggjobs_create_job('spoil', NULL, '[{"kind": "backfill", "backfill": 1, "worker": 1}]')}, 'aggjobs_cancel_backfill(1)', 'aggjobs_wait_backfill(1)', 'aggjobs_undo_backfill(1)')
 	{
 		my ($status, undef, $error) = $node->psql($db, "SELECT $call", extra_params => [ '-U', 'stranger' ]);
 		like($error, qr/permission denied/, "$call by a stranger");

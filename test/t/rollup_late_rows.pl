@@ -53,7 +53,7 @@ sub computed_by
 	is($session->query_safe("SELECT total = -1 FROM by_hour WHERE $spoilt"),
 		$by eq 'key' ? 't' : 'f', "$what: computed by $by");
 	$session->query_safe(
-		q{SELECT aggjobs_repair('by_hour', '2025-01-10 10:00+00', '2025-01-10 11:00+00')})
+		q{CALL aggjobs_refresh('by_hour', '2025-01-10 10:00+00', '2025-01-10 11:00+00')})
 	  if $by eq 'key';
 	is_fresh($rollup, $what);
 	return;
