@@ -49,6 +49,7 @@
 #include "rollup/compute.h"
 #include "rollup/live.h"
 #include "rollup/refresh.h"
+#include "rollup/tables.h"
 #include "shmem/gate.h"
 #include "storage/lmgr.h"
 #include "utils/guc.h"
@@ -178,53 +179,55 @@ keep_uncertain(const AjRollup *rollup, AjRange range)
 }
 
 /*
- * Lock the tables of a rollup's query, and of those below it, which the live
- * view of the source may read.  Who waits for ALTER TABLE does so here, before
- * the snapshot: in one from before, a table that was written anew is empty.
+ * Compute a range in one snapshot; with stale rows only what these say, if they
+ * say enough.  False if a table may have been found empty (tables.c).
  */
-static void
-lock_tables(const AjRollup *rollup)
+static bool
+compute_in_snapshot(AjRollup *rollup, AjRange range, const AjStale *stale,
+					int n, AjApplied *applied)
 {
-	Query *query = aj_compute_query(rollup);
-	AjRollup *child = rollup->source_rollup == NULL
-		? NULL
-		: aj_rollup_find(rollup->source_rollup, true);
-	ListCell *cell;
-
-	foreach (cell, query->rtable)
-	{
-		const RangeTblEntry *entry = lfirst_node(RangeTblEntry, cell);
-
-		if (entry->rtekind == RTE_RELATION)
-			LockRelationOid(entry->relid, AccessShareLock);
-	}
-	if (child != NULL)
-		lock_tables(child);
-}
-
-/* Compute one range in one snapshot, with its stale rows taken before. */
-static void
-compute_range(AjRollup *rollup, AjRange range, AjRefresh *refresh)
-{
-	AjApplied applied = {0};
+	List *tables = aj_tables_lock(rollup);
 	AjActing acting;
 	bool few;
-	int n;
-	AjStale *stale;
+	bool complete;
 
 	CHECK_FOR_INTERRUPTS();
-	stale = aj_stale_take(rollup, range, &n);
 	CommandCounterIncrement();
-	lock_tables(rollup);
 	PushActiveSnapshot(GetTransactionSnapshot());
 	keep_uncertain(rollup, range);
 	aj_acting_begin(rollup, &acting);
-	few = refresh->within == NULL && refresh->at == AJ_NO_TIME &&
-		aj_wanted_find(rollup, range, stale, n);
-	aj_apply(rollup, range, few, &applied);
+	few = stale != NULL && aj_wanted_find(rollup, range, stale, n);
+	aj_apply(rollup, range, few, applied);
 	aj_wanted_forget();
 	aj_acting_end(&acting);
+	complete = !aj_tables_newer(tables, GetActiveSnapshot());
 	PopActiveSnapshot();
+	list_free(tables);
+	return complete;
+}
+
+/*
+ * Compute one range, with its stale rows taken before.  Where a table was written
+ * anew meanwhile, once more, in full; in a transaction with one snapshot for
+ * all that is left to another refresh.
+ */
+static void
+compute_range(AjRollup *rollup, AjRange range, AjRefresh *refresh)
+{
+	bool all = refresh->within != NULL || refresh->at != AJ_NO_TIME;
+	AjApplied applied = {0};
+	int n;
+	AjStale *stale = aj_stale_take(rollup, range, &n);
+
+	while (!compute_in_snapshot(rollup, range, all ? NULL : stale, n, &applied))
+	{
+		all = true;
+		if (IsolationUsesXactSnapshot())
+		{
+			aj_stale_add(rollup, range);
+			break;
+		}
+	}
 
 	refresh->rows_deleted += applied.deleted;
 	refresh->rows_written += applied.inserted + applied.updated;
