@@ -51,7 +51,7 @@ limit_of(const AjRollup *rollup, TimestampTz wanted, bool all_computed)
 {
 	TimestampTz limit = wanted;
 	TimestampTz start;
-	AjRange *dirty;
+	AjRange *dirty = NULL;
 	int n = 0;
 
 	if (!all_computed)
