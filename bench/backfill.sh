@@ -12,8 +12,8 @@
 #             against that one, by one worker
 #   order     the newest first against the oldest first: the index on the key then
 #             grows at its beginning, where the server splits pages in the middle
-#   polled    the hours in 30 chunks while the views are looked at ten times a
-#             second, against nobody looking
+#   polled    the hours in 31 chunks while the views are looked at ten times a
+#             second, against nobody looking, and what looking costs by itself
 #   memory    private memory of two workers together, at most, and that of a
 #             backfill of a third of the days
 #
@@ -70,20 +70,29 @@ memory_of_last() {
         WHERE job_name LIKE format('backfill %s worker %%', (SELECT max(backfill_id) FROM aggjobs.backfills));"
 }
 
-# Look at the views ten times a second, until the file is gone.
-poll_while() {
-    while [ -e "$1" ]; do
-        echo "SELECT * FROM aggjobs.backfills WHERE state = 'running'; SELECT * FROM aggjobs.backfill_workers;"
-        sleep 0.1
-    done | psql -qAtX >/dev/null
+# Seconds of CPU of the workers of the last backfill.
+cpu_of_last() {
+    session "SELECT round(cpu_seconds::numeric, 3) FROM aggjobs.backfills ORDER BY backfill_id DESC LIMIT 1;"
 }
 
+# Look at the views ten times a second meanwhile, as a console does; what that costs
+# the server goes to $scratch/polling, as a part of the time.
 polled() {
-    : >"$scratch/polling"
-    poll_while "$scratch/polling" &
-    first_fill "$@"
-    rm "$scratch/polling"
+    local poller cpu seconds
+    PGAPPNAME=bench_poller psql -qAtX >/dev/null 2>&1 <<'SQL' &
+PREPARE one AS SELECT * FROM aggjobs.backfills WHERE state = 'running';
+PREPARE two AS SELECT * FROM aggjobs.backfill_workers
+    WHERE backfill_id = (SELECT backfill_id FROM aggjobs.backfills WHERE state = 'running');
+EXECUTE one \; EXECUTE two
+\watch 0.1
+SQL
+    poller=$!
+    seconds=$(first_fill "$@")
+    cpu=$(cpu_of "$(session "SELECT pid FROM pg_stat_activity WHERE application_name = 'bench_poller';")")
+    kill "$poller"
     wait
+    calc "$cpu / 1000 / $seconds" "%.4f\n" >>"$scratch/polling"
+    echo "$seconds"
 }
 
 # The same, of rollups that were just made.
@@ -117,8 +126,31 @@ compare() {
     [ "$wrong" = 0 ] || cannot "$wrong rows differ between $1 and $2"
 }
 
+in_days() {
+    pieces=$(first_fill bench_hours "workers => 1, chunk => interval '1 day', \"order\" => 'oldest first'")
+    cpu_pieces=$(cpu_of_last)
+    drop_rollups
+}
+
+in_one() {
+    piece=$(first_fill bench_hours "workers => 1, chunk => interval '1000 days'")
+    cpu_piece=$(cpu_of_last)
+    drop_rollups
+}
+
+without() {
+    newest=$(first_fill bench_hours "workers => 1, chunk => interval '1 day'")
+    drop_rollups
+}
+
+with_polling() {
+    looked_at=$(polled bench_hours "workers => 1, chunk => interval '1 day'")
+    drop_rollups
+}
+
+# The pair of that number.
 pair() {
-    local hand one two pieces piece newest looked_at
+    local hand one two pieces piece newest looked_at cpu_pieces cpu_piece
     hand=$(by_hand)
     one=$(first_fill bench_all 'workers => 1')
     compare bench_hours h
@@ -132,18 +164,14 @@ pair() {
     first_fill bench_all 'workers => 2, days => 10' >/dev/null
     memory_of_last >>"$scratch/memory_10"
     drop_rollups
-    pieces=$(first_fill bench_hours "workers => 1, chunk => interval '1 day', \"order\" => 'oldest first'")
-    drop_rollups
-    piece=$(first_fill bench_hours "workers => 1, chunk => interval '1000 days'")
-    drop_rollups
-    newest=$(first_fill bench_hours "workers => 1, chunk => interval '1 day'")
-    drop_rollups
-    looked_at=$(polled bench_hours "workers => 1, chunk => interval '1 day'")
-    drop_rollups
+    # in turns, which is first
+    if (($1 % 2)); then in_one; in_days; else in_days; in_one; fi
+    if (($1 % 2)); then with_polling; without; else without; with_polling; fi
     echo "$hand $one $two $pieces $piece $newest $looked_at" >>"$scratch/seconds"
     calc "$one / $hand" "%.3f\n" >>"$scratch/hand"
     calc "$two / $one" "%.3f\n" >>"$scratch/two"
     calc "$pieces / $piece" "%.3f\n" >>"$scratch/cut"
+    calc "$cpu_pieces / $cpu_piece" "%.3f\n" >>"$scratch/cut_cpu"
     calc "$newest / $pieces" "%.3f\n" >>"$scratch/newest"
     calc "$looked_at / $newest" "%.3f\n" >>"$scratch/polled"
 }
@@ -155,7 +183,7 @@ change_setting autovacuum off
 change_setting aggjobs.max_backfill_workers 4
 until=$(ask "SELECT date_trunc('hour', now(), 'UTC')")
 psql -qX -v ON_ERROR_STOP=1 -v rows="$rows" -v until="$until" -f "$(dirname "$0")/rollup_data.sql" >/dev/null
-for ((i = 0; i < pairs; i++)); do pair; done
+for ((i = 0; i < pairs; i++)); do pair "$i"; done
 
 title "hours, days and models of $rows rows ($pairs pairs)"
 row "three INSERT ... SELECT, one worker, two" "$(column 1) s, $(column 2) s, $(column 3) s"
@@ -164,10 +192,12 @@ judge "two workers to one, time" "$(median <"$scratch/two")" 0.59
 title "hours alone, by one worker"
 row "in days from the oldest, in one piece" "$(column 4) s, $(column 5) s"
 judge "in days to in one piece, time" "$(median <"$scratch/cut")" 1.05
+row "in days to in one piece, CPU" "$(median <"$scratch/cut_cpu")"
 row "in days from the newest" "$(column 6) s"
 row "newest first to oldest first, time" "$(median <"$scratch/newest")"
 row "in days, looked at ten times a second" "$(column 7) s"
-judge "looked at to not, time" "$(median <"$scratch/polled")" 1.01
+row "looked at to not, time" "$(median <"$scratch/polled")"
+judge "CPU of looking, of the time" "$(median <"$scratch/polling")" 0.01
 title "private memory of two workers, MB"
 row "30 days, 10 days" "$(median <"$scratch/memory"), $(median <"$scratch/memory_10")"
 judge "30 days, MB" "$(median <"$scratch/memory")" 1024
