@@ -10,8 +10,7 @@
 #   workers   a backfill by one worker against one by two
 #   chunks    the hours in 31 chunks, the oldest first as one chunk is computed,
 #             against that one, by one worker
-#   order     the newest first against the oldest first: the index on the key then
-#             grows at its beginning, where the server splits pages in the middle
+#   order     the newest of them first against the oldest first
 #   polled    the hours in 31 chunks while the views are looked at ten times a
 #             second, against nobody looking, and what looking costs by itself
 #   memory    private memory of two workers together, at most, and that of a

@@ -51,7 +51,6 @@
 #include "rollup/refresh.h"
 #include "rollup/tables.h"
 #include "shmem/gate.h"
-#include "storage/lmgr.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/snapmgr.h"
