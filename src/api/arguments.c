@@ -66,7 +66,7 @@ aj_range_arguments(FunctionCallInfo fcinfo, int first)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("range from %s to %s is empty",
 						pstrdup(timestamptz_to_str(range.from)),
-						timestamptz_to_str(range.to)),
+						pstrdup(timestamptz_to_str(range.to))),
 				 errhint("The end must be later than the start.")));
 	return range;
 }

@@ -157,7 +157,7 @@ tell_plan(const AjBackfillPlan *plan, const char *name)
 					(errmsg("chunk %d: \"%s\" from %s to before %s",
 							chunk->chunk_no, chunk->rollup,
 							pstrdup(timestamptz_to_str(chunk->range.from)),
-							timestamptz_to_str(chunk->range.to))));
+							pstrdup(timestamptz_to_str(chunk->range.to)))));
 	}
 }
 
