@@ -177,7 +177,7 @@ with_perl_servers() {
     tree=$(tree_of testing)
     perl=$(dirname "$("$PG_CONFIG" --pgxs)")/../../src/test
     unset PGHOST PGPORT PGUSER PGDATABASE
-    as_server env PATH="${PRELOAD_PATH:+$PRELOAD_PATH:}$(bin_of testing):$PATH" AGGJOBS_RELEASE_BIN="$(bin_of release)" \
+    as_server env PATH="$(bin_of testing):$PATH" AGGJOBS_RELEASE_BIN="$(bin_of release)" \
         PERL5LIB="$perl/perl:$tree/test/lib" PG_REGRESS="$perl/regress/pg_regress" \
         ${PRELOAD:+LD_PRELOAD="$PRELOAD"} TESTDIR="$SCRATCH" TESTDATADIR="$SCRATCH" TESTLOGDIR="$SCRATCH/log" TMPDIR=/tmp "$@"
 }

@@ -80,7 +80,6 @@ cmd_asan() {
     SANITIZE=address,undefined
     shim=$PLACE/no_gettext.so
     step shim "build the preloaded helper" gcc -shared -fPIC -O1 -fno-builtin -o "$shim" "$TOP/test/lib/no_gettext.c"
-    make_plain_initdb
     rm -rf "$PLACE/reports"
     mkdir "$PLACE/reports"
     give "$PLACE/reports"
@@ -98,19 +97,6 @@ cmd_asan() {
     export EXTRA_COPT PRELOAD
     cmd_test "${suites[@]}" || status=1
     no_reports "$PLACE/reports" && return $status
-}
-
-# With the runtime, initdb waits for ever in its second setlocale(), as for the
-# catalogs' lock.  It has no code of ours in it.
-make_plain_initdb() {
-    PRELOAD_PATH=$PLACE/bin
-    export PRELOAD_PATH
-    mkdir -p "$PRELOAD_PATH"
-    cat >"$PRELOAD_PATH/initdb" <<'SCRIPT'
-#!/bin/sh
-PATH=${PATH#*:} exec env -u LD_PRELOAD initdb "$@"
-SCRIPT
-    chmod 755 "$PRELOAD_PATH/initdb"
 }
 
 no_reports() {
