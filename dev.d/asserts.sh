@@ -76,23 +76,11 @@ cmd_asserts() {
     cmd_test "${suites[@]}"
 }
 
-# The programs of the variant start the server under Valgrind, but for those
-# calls of it that only make a cluster or tell its version.
-wrap_in_valgrind() {
-    local bin
-    bin=$(bin_of valgrind)
-    [ -e "$bin/postgres.real" ] || mv "$bin/postgres" "$bin/postgres.real"
-    rm -rf "$PLACE/valgrind"
-    mkdir "$PLACE/valgrind"
-    give "$PLACE/valgrind"
-    cat >"$bin/postgres" <<SCRIPT
-#!/bin/sh
-case \${1:-} in -V | --boot | --single | --check) exec "$bin/postgres.real" "\$@" ;; esac
-exec valgrind --quiet --leak-check=no --track-origins=yes --gen-suppressions=all --trace-children=yes \\
-    --suppressions="$ASSERTS/valgrind.supp" --error-markers=ERROR-BEGINS,ERROR-ENDS \\
-    --log-file="$PLACE/valgrind/%p.log" "$bin/postgres.real" "\$@"
-SCRIPT
-    chmod 755 "$bin/postgres"
+# Each process of the server writes a log of its own.
+valgrind_tool() {
+    printf '%s ' exec valgrind --quiet --leak-check=no --track-origins=yes --gen-suppressions=all --trace-children=yes \
+        "--suppressions='$ASSERTS/valgrind.supp'" --error-markers=ERROR-BEGINS,ERROR-ENDS "--log-file='$1/%p.log'"
+    echo '"$real" "$@"'
 }
 
 # Reports whose stack has a frame of ours; all others are the server's own.
@@ -119,8 +107,13 @@ suite_valgrind() {
 cmd_valgrind() {
     use_assert_server
     need_place
+    rm -rf "$PLACE/valgrind"
+    mkdir "$PLACE/valgrind"
+    give "$PLACE/valgrind"
+    SERVER_PLAIN='-V | --boot | --single | --check'
+    SERVER_TOOL=$(valgrind_tool "$PLACE/valgrind")
+    export SERVER_PLAIN SERVER_TOOL
     need_build valgrind || exit 1
-    step wrap "put Valgrind before the server" wrap_in_valgrind
     export STEP_LIMIT=14400 AGGJOBS_SUITE_LIMIT=14400
     need_test_server valgrind || exit 1
     VALGRIND_TESTS=${*:+REGRESS=$*}

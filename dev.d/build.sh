@@ -74,11 +74,31 @@ build_variant() {
     make -s -C "$tree" -j"$(nproc)" PG_CONFIG="$PG_CONFIG" "$@"
 }
 
+# Put a tool before the server program, and before no other: the sanitizers'
+# runtime makes initdb and psql wait for ever, and Valgrind makes them slow.
+# SERVER_PLAIN are the first arguments, as a pattern, with which the server only
+# makes a cluster or tells its version; else the script ends with SERVER_TOOL,
+# which starts $real.  It should do so under the name $0: pg_ctl restart starts
+# what the server takes for its own name.
+wrap_server() {
+    local bin
+    bin=$(bin_of "$1")
+    [ -e "$bin/postgres.real" ] || mv "$bin/postgres" "$bin/postgres.real"
+    cat >"$bin/postgres" <<SCRIPT
+#!/bin/bash
+real=$bin/postgres.real
+case \${1:-} in $SERVER_PLAIN) exec -a "\$0" "\$real" "\$@" ;; esac
+$SERVER_TOOL
+SCRIPT
+    chmod 755 "$bin/postgres"
+}
+
 install_variant() {
     local name=$1
     build_variant "$@"
     shift
     make_installation "$name"
+    [ -z "${SERVER_TOOL:-}" ] || wrap_server "$name"
     make -s -C "$(tree_of "$name")" PG_CONFIG="$PG_CONFIG" "$@" install DESTDIR="$PLACE/inst/$name"
 }
 

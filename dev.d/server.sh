@@ -65,11 +65,11 @@ server_running() {
         as_server "$(bin_of "$(cat "$1/inst")")/pg_ctl" -D "$1/data" status >/dev/null 2>&1
 }
 
-# pg_ctl makes the server a X
+# The lock of a build (9) must not stay with the server.
 server_start() {
     local dir=$1
     server_running "$dir" && return
-    as_server ${PRELOAD:+env LD_PRELOAD="$PRELOAD"} "$(bin_of "$(cat "$dir/inst")")/pg_ctl" -D "$dir/data" \
+    as_server "$(bin_of "$(cat "$dir/inst")")/pg_ctl" -D "$dir/data" \
         -l "$dir/server.log" -w -t 60 start 9>&- && return
     tail -n 30 "$dir/server.log"
     return 1

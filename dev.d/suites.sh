@@ -179,13 +179,13 @@ with_perl_servers() {
     unset PGHOST PGPORT PGUSER PGDATABASE
     as_server env PATH="$(bin_of testing):$PATH" AGGJOBS_RELEASE_BIN="$(bin_of release)" \
         PERL5LIB="$perl/perl:$tree/test/lib" PG_REGRESS="$perl/regress/pg_regress" \
-        ${PRELOAD:+LD_PRELOAD="$PRELOAD"} TESTDIR="$SCRATCH" TESTDATADIR="$SCRATCH" TESTLOGDIR="$SCRATCH/log" TMPDIR=/tmp "$@"
+        TESTDIR="$SCRATCH" TESTDATADIR="$SCRATCH" TESTLOGDIR="$SCRATCH/log" TMPDIR=/tmp "$@"
 }
 
 # Histories need the settings of the test build; the server is their own.
 suite_history() {
     cd "$(tree_of testing)"
-    PG_BINDIR=$(bin_of testing) TMPDIR=$SCRATCH ${PRELOAD:+env LD_PRELOAD="$PRELOAD"} test/history/run
+    PG_BINDIR=$(bin_of testing) TMPDIR=$SCRATCH test/history/run
 }
 
 suite_docs() {

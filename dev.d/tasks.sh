@@ -63,8 +63,9 @@ cmd_accept() {
 
 # Suites with a sanitized library, in a place of their own.
 #
-# The server's programs are not instrumented, so the runtime of the address
-# sanitizer is loaded before them (and test/lib/no_gettext.c, which says why).
+# The server is not instrumented, so the runtime of the address sanitizer is
+# loaded before it (and test/lib/no_gettext.c, which says why), and before no
+# other program: initdb and psql wait for ever with it.
 # The server never frees its long-lived memory: leaks are not looked for.
 # Where the runtime does not work nonetheless, only undefined behaviour is
 # looked for, which needs no preload, and the output says so.
@@ -72,7 +73,7 @@ cmd_accept() {
 # A report ends its process by SIGABRT, and is kept in .dev/asan/reports, as not
 # every test would notice one more death.
 cmd_asan() {
-    local suites=("$@") shim status=0
+    local suites=("$@") shim preload status=0
     [ $# -gt 0 ] || suites=(regress isolation history inputs missed tap)
     setup "${PACKAGES_BUILD[@]}" "${PACKAGES_TEST[@]}"
     use_other_place asan
@@ -83,18 +84,20 @@ cmd_asan() {
     rm -rf "$PLACE/reports"
     mkdir "$PLACE/reports"
     give "$PLACE/reports"
-    PRELOAD="$(gcc -print-file-name=libasan.so) $(gcc -print-file-name=libubsan.so) $shim"
+    preload="$(gcc -print-file-name=libasan.so) $(gcc -print-file-name=libubsan.so) $shim"
     ASAN_OPTIONS=detect_leaks=0:abort_on_error=1:log_path=$PLACE/reports/asan
     UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1:abort_on_error=1:log_path=$PLACE/reports/ubsan
     export ASAN_OPTIONS UBSAN_OPTIONS
-    if ! timeout -s KILL 10 env LD_PRELOAD="$PRELOAD" "$("$PG_CONFIG" --bindir)/postgres" -V >/dev/null 2>&1; then
+    if ! timeout -s KILL 10 env LD_PRELOAD="$preload" "$("$PG_CONFIG" --bindir)/postgres" -V >/dev/null 2>&1; then
         say "the address sanitizer's runtime does not work with this server's libraries:"
         say "only undefined behaviour is checked"
         SANITIZE=undefined
-        PRELOAD=
+    else
+        SERVER_PLAIN='-V | --boot | --check'
+        SERVER_TOOL="LD_PRELOAD='$preload' exec -a \"\$0\" \"\$real\" \"\$@\""
+        export SERVER_PLAIN SERVER_TOOL
     fi
-    EXTRA_COPT="-fsanitize=$SANITIZE -O1"
-    export EXTRA_COPT PRELOAD
+    export EXTRA_COPT="-fsanitize=$SANITIZE -O1"
     cmd_test "${suites[@]}" || status=1
     no_reports "$PLACE/reports" && return $status
 }
