@@ -274,7 +274,7 @@ aggjobs_resume_backfill(PG_FUNCTION_ARGS)
 		aj_complain_of_backfill(
 			backfill, "resumed",
 			"Only one that is paused can be; aggjobs_retry_backfill() takes up what failed or was cancelled.");
-	aj_backfill_queue_runs(backfill->backfill_id, 0);
+	aj_backfill_take_up(backfill->backfill_id);
 	PG_RETURN_VOID();
 }
 
@@ -319,7 +319,7 @@ aggjobs_retry_backfill(PG_FUNCTION_ARGS)
 			"Only one that has failed or was cancelled can be.");
 	aj_backfill_leave(backfill->backfill_id);
 	aj_backfill_retry_failed(backfill->backfill_id);
-	aj_backfill_queue_runs(backfill->backfill_id, 0);
+	aj_backfill_take_up(backfill->backfill_id);
 	PG_RETURN_INT32(aj_backfill_chunks_left(backfill->backfill_id));
 }
 

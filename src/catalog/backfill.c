@@ -335,6 +335,36 @@ aj_backfill_queue_runs(int64 backfill_id, int delay_ms)
 		aj_wake_runs();
 }
 
+/*
+ * aj_backfills_pause_copied
+ *		Pause what goes on in the database of which this one is a copy; here it
+ *		does when it is resumed.  What a run leads ends with the copy of the run.
+ */
+void
+aj_backfills_pause_copied(void)
+{
+	(void) aj_catalog_run(
+		"UPDATE aggjobs.backfill b SET state = 'paused'"
+		" WHERE b.state = 'running' AND b.run_id IS NULL"
+		" AND EXISTS (SELECT FROM aggjobs.job j"
+		" WHERE j.backfill_id = b.backfill_id AND j.database_oid <> $1)",
+		AJ_ARGS(aj_arg_oid(MyDatabaseId)));
+}
+
+/*
+ * aj_backfill_take_up
+ *		Go on, in this database, with what was paused or over.
+ */
+void
+aj_backfill_take_up(int64 backfill_id)
+{
+	(void) aj_catalog_run("UPDATE aggjobs.job SET database_oid = $2"
+						  " WHERE backfill_id = $1 AND database_oid <> $2",
+						  AJ_ARGS(aj_arg_int8(backfill_id),
+								  aj_arg_oid(MyDatabaseId)));
+	aj_backfill_queue_runs(backfill_id, 0);
+}
+
 /* No worker is left, and none will come: so the backfill has failed. */
 static void
 fail_without_workers(int64 backfill_id)

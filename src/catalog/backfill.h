@@ -59,6 +59,8 @@ extern char *aj_backfill_first_error(int64 backfill_id, int *failed,
 extern void aj_backfill_add_worker(const AjBackfill *backfill, int worker,
 								   const AjBackfillOwner *owner);
 extern void aj_backfill_queue_runs(int64 backfill_id, int delay_ms);
+extern void aj_backfill_take_up(int64 backfill_id);
+extern void aj_backfills_pause_copied(void);
 extern void aj_backfill_worker_ended(int64 run_id, bool failed);
 extern int64 *aj_backfill_runs(int64 backfill_id, int *n);
 extern int64 aj_backfill_adopt(int64 run_id, const Jsonb *step);

@@ -36,6 +36,7 @@
 #include "base/settings.h"
 #include "base/testing.h"
 #include "base/tx.h"
+#include "catalog/backfill.h"
 #include "catalog/run.h"
 #include "catalog/version.h"
 #include "commands/extension.h"
@@ -109,6 +110,12 @@ cancel_copied(void *arg)
 		aj_slots_tell_run_ended();
 }
 
+static void
+pause_copied(void *arg)
+{
+	aj_backfills_pause_copied();
+}
+
 /* Runs whose process is gone without a word; again later if one is locked. */
 static void
 end_orphans(void)
@@ -163,6 +170,8 @@ load_everything(void)
 {
 	check_version();
 	(void) aj_reap_ends(slots, aj_slots_look(MyDatabaseId, slots));
+	/* before their workers' runs end, which others would follow */
+	(void) aj_tx_try("pause copied backfills", pause_copied, NULL);
 	end_orphans();
 	(void) aj_tx_try("cancel copied runs", cancel_copied, NULL);
 	aj_due_reset(jobs_context);

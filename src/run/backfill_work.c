@@ -463,7 +463,7 @@ aj_backfill_go_on(const AjStepHost *host, const Jsonb *step)
 	if (backfill_id == 0)
 		return 0;
 	aj_backfill_retry_failed(backfill_id);
-	aj_backfill_queue_runs(backfill_id, 0);
+	aj_backfill_take_up(backfill_id);
 	return backfill_id;
 }
 

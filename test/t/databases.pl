@@ -235,6 +235,56 @@ subtest 'a copied database does nothing until it is told to' => sub {
 		'running', 'what was queued in the source does not come back to life');
 };
 
+sub set_enabled
+{
+	my ($on) = @_;
+	$node->safe_psql('postgres', "ALTER SYSTEM SET aggjobs.enabled = $on");
+	$node->reload;
+	wait_for($node, 'postgres',
+		"SELECT current_setting('aggjobs.enabled') = '$on'");
+	return;
+}
+
+# It is copied with its workers queued: what runs is cancelled for the copy, and
+# queued again.
+subtest 'a backfill goes on where it was begun' => sub {
+	my $wait = "SELECT aggjobs_wait_backfill(1, '1 minute')";
+	my $wrong = q{
+		SELECT count(*) FROM hours h FULL JOIN (
+			SELECT date_trunc('hour', at, 'UTC') AS bucket, count(*) AS n
+			FROM raw GROUP BY 1) AS r USING (bucket)
+		WHERE h.n IS DISTINCT FROM r.n};
+
+	set_enabled('off');
+	$node->safe_psql('app', q{
+		SET client_min_messages = warning;
+		CREATE TABLE raw (at timestamptz NOT NULL);
+		INSERT INTO raw SELECT '2026-01-01 UTC'::timestamptz + g * interval '10 minutes'
+		FROM generate_series(0, 575) AS g;
+		SELECT aggjobs_create_rollup('hours', $$SELECT date_trunc('hour', at, 'UTC') AS bucket,
+			count(*) AS n FROM raw GROUP BY 1$$, NULL);
+		SELECT aggjobs_backfill('hours', chunk => '1 day', workers => 2)});
+	$node->safe_psql('postgres', 'CREATE DATABASE half_way TEMPLATE app');
+	set_enabled('on');
+
+	is($node->safe_psql('app', $wait), 'succeeded', 'there it does');
+	is($node->safe_psql('app', $wrong), 0, 'and is right');
+	wait_for($node, 'half_way',
+		q{SELECT state = 'paused' FROM aggjobs.backfills},
+		'in the copy it is paused');
+	wait_for($node, 'half_way', q{
+			SELECT count(*) = 0 FROM aggjobs.runs
+			WHERE status IN ('queued', 'running')},
+		'and no run of it is left');
+	is($node->safe_psql('half_way', 'SELECT count(*) FROM hours'),
+		0, 'nor has there been one');
+	$node->safe_psql('half_way', 'SELECT aggjobs_resume_backfill(1)');
+	is($node->safe_psql('half_way', $wait), 'succeeded', 'resumed, it goes on');
+	is($node->safe_psql('half_way', $wrong), 0, 'and is right');
+	is(check_invariants($node, 'half_way'), '', 'the records are true');
+	$node->safe_psql('postgres', 'DROP DATABASE half_way');
+};
+
 subtest 'a run that does not heed its cancel' => sub {
 	add_job($node, 'app', 'stubborn', undef, qq{
 		DO \$do\$ BEGIN LOOP BEGIN EXECUTE '$FOREVER';
