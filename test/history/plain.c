@@ -77,12 +77,27 @@ connect_plainly(const char *database)
 		"-c statement_timeout=60s");
 }
 
+static bool
+is_deadlock(const PGresult *result)
+{
+	const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+
+	return state != NULL && strcmp(state, "40P01") == 0;
+}
+
+/* Workers of backfills may be at work: the victim of a deadlock tries again. */
 static PGresult *
 must_work(PGconn *conn, const char *sql)
 {
 	PGresult *result = PQexec(conn, sql);
-	ExecStatusType status = PQresultStatus(result);
+	ExecStatusType status;
 
+	for (int again = 0; is_deadlock(result) && again < 10; again++)
+	{
+		PQclear(result);
+		result = PQexec(conn, sql);
+	}
+	status = PQresultStatus(result);
 	if (status != PGRES_COMMAND_OK && status != PGRES_TUPLES_OK)
 	{
 		fprintf(stderr, "%s%s\n", PQerrorMessage(conn), sql);
