@@ -94,12 +94,18 @@ cmd_asan() {
         SANITIZE=undefined
     else
         SERVER_PLAIN='-V | --boot | --check'
-        SERVER_TOOL="LD_PRELOAD='$preload' exec -a \"\$0\" \"\$real\" \"\$@\""
+        SERVER_TOOL=$(preloaded "$preload")
         export SERVER_PLAIN SERVER_TOOL
     fi
     export EXTRA_COPT="-fsanitize=$SANITIZE -O1"
     cmd_test "${suites[@]}" || status=1
     no_reports "$PLACE/reports" && return $status
+}
+
+# How wrap_server starts a server with libraries loaded before its own.
+preloaded() {
+    printf "LD_PRELOAD='%s' " "$1"
+    echo 'exec -a "$0" "$real" "$@"'
 }
 
 no_reports() {
