@@ -27,7 +27,16 @@ our @EXPORT = qw(
   run_field sqlstate_of seconds_for
   scheduler_pid launcher_pid wait_for_scheduler processes_of
   install_testing set_clock arm release check_invariants
+  no_memory_to_measure
 );
+
+# Why memory can be neither measured nor limited, if it can't: the address
+# sanitizer's runtime takes much for itself, and ends a process that gets none.
+sub no_memory_to_measure
+{
+	return 'memory is as the address sanitizer has it' if $ENV{ASAN_OPTIONS};
+	return;
+}
 
 # A command that goes on until somebody stops it.  It holds no lock on which
 # the test itself could hang, as waiting for an advisory lock would.

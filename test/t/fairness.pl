@@ -232,6 +232,8 @@ subtest 'a run whose job got another owner' => sub {
 };
 
 subtest 'a run inside a run' => sub {
+	plan skip_all => no_memory_to_measure() if no_memory_to_measure();
+
 	my $big = q{PERFORM length(a::text) FROM
 		(SELECT array_agg(repeat(md5(i::text), 1000)) AS a
 		 FROM generate_series(1, 3000) AS i) AS x;};

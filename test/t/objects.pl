@@ -241,7 +241,7 @@ subtest 'lock timeout and deadlock with users' => sub {
 
 	sql(q{CREATE TABLE one (v int)}, q{CREATE TABLE two (v int)}, q{INSERT INTO one VALUES (1)}, q{INSERT INTO two VALUES (1)});
 	add_job($node, 'postgres', 'patient', undef, 'UPDATE one SET v = 2',
-		settings => q{'{"lock_timeout": "200ms"}'});
+		settings => q{'{"lock_timeout": "200ms"}'}, retries => 0);
 	my $user = session();
 	$user->query_safe('BEGIN; UPDATE one SET v = 3');
 	is_run(trigger($node, 'postgres', 'patient'), 'failed', qr/^55P03 /, 'lock timeout');
@@ -250,7 +250,7 @@ subtest 'lock timeout and deadlock with users' => sub {
 	is_run(trigger($node, 'postgres', 'patient'), 'succeeded', undef, 'then');
 
 	$user->query_safe(q{BEGIN; UPDATE one SET v = 3});
-	add_job($node, 'postgres', 'crosses', undef, "UPDATE two SET v = 2; SELECT pg_notify('x', ''); UPDATE one SET v = 2");
+	add_job($node, 'postgres', 'crosses', undef, "UPDATE two SET v = 2; SELECT pg_notify('x', ''); UPDATE one SET v = 2", retries => 0);
 	my $run = trigger($node, 'postgres', 'crosses');
 	wait_for($node, 'postgres', qq{
 		SELECT EXISTS (SELECT FROM aggjobs.workers WHERE run_id = $run AND cardinality(blocked_by) = 1)}, 'the job waits for the user');
