@@ -322,6 +322,20 @@ definition_args(const AjRollup *rollup, AjArg *args)
 }
 
 /*
+ * The lock of a rollup is that of a database object, since among many who share
+ * it one who wants it alone would never get a lock of the row: where they stand
+ * in line, he has his turn.
+ */
+static void
+lock_object(int64 rollup_id, LOCKMODE mode)
+{
+	Oid table =
+		get_relname_relid("rollup", get_namespace_oid("aggjobs", false));
+
+	LockDatabaseObject(table, (Oid) rollup_id, 0, mode);
+}
+
+/*
  * aj_rollup_insert
  *		Store a new rollup, and set its id.
  *
@@ -357,6 +371,11 @@ aj_rollup_insert(AjRollup *rollup)
 						 "aggjobs_drop_rollup().")));
 	rollup->rollup_id = aj_spi_int8(0, 1, 0);
 	aj_spi_close(&spi);
+	/*
+	 * A commit shows the row before it tells other processes that the names of
+	 * table and view are taken; who locks the rollup waits for that, too.
+	 */
+	lock_object(rollup->rollup_id, ExclusiveLock);
 }
 
 /* Forget a rollup with all that is noted about it. */
@@ -392,20 +411,6 @@ aj_rollup_delete_orphans(int *n)
 		names[i] = aj_spi_text((uint64) i, 1, context);
 	aj_spi_close(&spi);
 	return names;
-}
-
-/*
- * The lock of a rollup is that of a database object, since among many who share
- * it one who wants it alone would never get a lock of the row: where they stand
- * in line, he has his turn.
- */
-static void
-lock_object(int64 rollup_id, LOCKMODE mode)
-{
-	Oid table =
-		get_relname_relid("rollup", get_namespace_oid("aggjobs", false));
-
-	LockDatabaseObject(table, (Oid) rollup_id, 0, mode);
 }
 
 /* As it is now, in the memory context that it is in. */
