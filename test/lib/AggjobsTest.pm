@@ -27,7 +27,7 @@ our @EXPORT = qw(
   run_field sqlstate_of seconds_for
   scheduler_pid launcher_pid wait_for_scheduler processes_of
   install_testing set_clock arm release check_invariants
-  no_memory_to_measure
+  no_memory_to_measure set_enabled
 );
 
 # Why memory can be neither measured nor limited, if it can't: the address
@@ -321,6 +321,18 @@ sub release
 	my ($node, $database, $pattern) = @_;
 
 	$node->safe_psql($database, "SELECT testing.release('$pattern')");
+	return;
+}
+
+# Turn aggjobs.enabled 'on' or 'off' for the server.
+sub set_enabled
+{
+	my ($node, $on) = @_;
+
+	$node->safe_psql('postgres', "ALTER SYSTEM SET aggjobs.enabled = $on");
+	$node->reload;
+	wait_for($node, 'postgres',
+		"SELECT current_setting('aggjobs.enabled') = '$on'");
 	return;
 }
 

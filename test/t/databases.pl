@@ -235,16 +235,6 @@ subtest 'a copied database does nothing until it is told to' => sub {
 		'running', 'what was queued in the source does not come back to life');
 };
 
-sub set_enabled
-{
-	my ($on) = @_;
-	$node->safe_psql('postgres', "ALTER SYSTEM SET aggjobs.enabled = $on");
-	$node->reload;
-	wait_for($node, 'postgres',
-		"SELECT current_setting('aggjobs.enabled') = '$on'");
-	return;
-}
-
 # It is copied with its workers queued: what runs is cancelled for the copy, and
 # queued again.
 subtest 'a backfill goes on where it was begun' => sub {
@@ -255,7 +245,7 @@ subtest 'a backfill goes on where it was begun' => sub {
 			FROM raw GROUP BY 1) AS r USING (bucket)
 		WHERE h.n IS DISTINCT FROM r.n};
 
-	set_enabled('off');
+	set_enabled($node, 'off');
 	$node->safe_psql('app', q{
 		SET client_min_messages = warning;
 		CREATE TABLE raw (at timestamptz NOT NULL);
@@ -265,7 +255,7 @@ subtest 'a backfill goes on where it was begun' => sub {
 			count(*) AS n FROM raw GROUP BY 1$$, NULL);
 		SELECT aggjobs_backfill('hours', chunk => '1 day', workers => 2)});
 	$node->safe_psql('postgres', 'CREATE DATABASE half_way TEMPLATE app');
-	set_enabled('on');
+	set_enabled($node, 'on');
 
 	is($node->safe_psql('app', $wait), 'succeeded', 'there it does');
 	is($node->safe_psql('app', $wrong), 0, 'and is right');

@@ -35,15 +35,12 @@ subtest 'a worker that leaves after each run' => sub {
 
 subtest 'the cancel of a queued run' => sub {
 	# Paused, no worker takes the run before it is cancelled.
-	$node->safe_psql('postgres',
-		"ALTER SYSTEM SET aggjobs.enabled = off;\nSELECT pg_reload_conf()");
-	wait_for($node, 'postgres', "SELECT current_setting('aggjobs.enabled') = 'off'");
+	set_enabled($node, 'off');
 	add_job($node, 'postgres', 'again', 'after 1 second', 'SELECT 1');
 	my $run = trigger($node, 'postgres', 'again');
 	is($node->safe_psql('postgres', "SELECT aggjobs_cancel($run)"),
 		't', 'is done at once');
-	$node->safe_psql('postgres',
-		"ALTER SYSTEM RESET aggjobs.enabled;\nSELECT pg_reload_conf()");
+	set_enabled($node, 'on');
 	wait_for_runs('again', 'succeeded', 2);
 	pass('the job goes on');
 	$node->safe_psql('postgres', q{SELECT aggjobs_drop_job('again')});

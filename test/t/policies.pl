@@ -45,15 +45,6 @@ sub settle
 	return;
 }
 
-sub set_enabled
-{
-	my ($on) = @_;
-
-	$node->safe_psql($db, "ALTER SYSTEM SET aggjobs.enabled = $on");
-	$node->reload;
-	return;
-}
-
 # Nothing is scheduled from one time to another.
 sub downtime
 {
@@ -61,10 +52,9 @@ sub downtime
 
 	at($from);
 	settle();
-	set_enabled('off');
-	wait_for($node, $db, q{SELECT current_setting('aggjobs.enabled') = 'off'});
+	set_enabled($node, 'off');
 	at($to);
-	set_enabled('on');
+	set_enabled($node, 'on');
 	settle();
 	return;
 }
