@@ -3,9 +3,9 @@
  * rollup.c
  *	  aggjobs.rollup and rollup_state: what is derived, and how far it is.
  *
- * Every refresh of a rollup, and whoever moves its frozen line, holds the lock
- * on its row in aggjobs.rollup until the end of the transaction; that of a
- * child is taken before that of a parent.
+ * Every refresh of a rollup, and whoever makes it or moves its frozen line, holds
+ * its lock until the end of the transaction; that of a child is taken before
+ * that of a parent.
  *
  * State: the tables alone.  Runs with the rights of the extension's owner.
  *
