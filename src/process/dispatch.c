@@ -16,7 +16,7 @@
  *
  * State: private to the scheduler.  Failure: when the server has no process
  * slot left, runs stay queued; that is logged once per episode and tried
- * again every second and whenever a worker ends.
+ * again every 100 ms and whenever a worker ends.
  *
  * Copyright (c) 2026, pg_aggjobs contributors
  *
