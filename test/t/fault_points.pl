@@ -16,8 +16,9 @@ aggjobs.worker_idle = 200ms
 CONF
 install_testing($node, $db);
 
-# Two steps, each with an effect of its own that tells of the run it was for.
-$node->safe_psql($db, q{CREATE TABLE effect (job text, step integer)});
+# Two steps, each with an effect of its own that tells of the run it was for.  The
+# number comes first, so that points tell them apart.
+$node->safe_psql($db, q{CREATE TABLE effect (step integer, job text)});
 my $serial = 0;
 
 sub add_two_steps
@@ -26,8 +27,8 @@ sub add_two_steps
 
 	$node->safe_psql($db, qq{
 		SELECT aggjobs_create_job('$job', NULL, '[
-			{"kind": "command", "command": "INSERT INTO effect VALUES (''$job'', 1)"},
-			{"kind": "command", "command": "INSERT INTO effect VALUES (''$job'', 2)"}]',
+			{"kind": "command", "command": "INSERT INTO effect VALUES (1, ''$job'')"},
+			{"kind": "command", "command": "INSERT INTO effect VALUES (2, ''$job'')"}]',
 			retries => 3, retry_delay => '10 ms')});
 	return $job;
 }
@@ -55,15 +56,15 @@ sub wait_until
 	return;
 }
 
-# Points on the way of a run, in order, and the one at which it is over.
+# Points on the way of a run, in order, and the one at which it is over.  The last
+# step commits effect, result and "succeeded" together.
+my @COMMITS = map { ("before commit: $_", "after commit: $_") }
+	('start a run', 'INSERT INTO effect VALUES (1', 'INSERT INTO effect VALUES (2');
 my @WORKER = (
 	'at: slot attached',
 	'at: connected',
 	'at: run taken',
-	'before commit: start a run',
-	'after commit: start a run',
-	'before commit: INSERT INTO effect VALUES (',
-	'after commit: INSERT INTO effect VALUES (',
+	@COMMITS,
 	'at: run over',
 	'at: reset');
 my @SCHEDULER = (
@@ -71,6 +72,24 @@ my @SCHEDULER = (
 	'after commit: look for queued runs',
 	'at: worker asked for');
 my @SLOTS = ('before commit: record slots', 'after commit: record slots');
+
+# Wait until the server has ended itself at this point, and is there again.
+sub wait_for_panic
+{
+	my ($point, $since) = @_;
+
+	$node->wait_for_log(
+		qr/PANIC:  fault point "\Q$point\E.*database system is ready to accept connections/s, $since);
+	return;
+}
+
+sub end_processes
+{
+	my ($kind) = @_;
+
+	return $node->safe_psql($db, qq{SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+		WHERE backend_type = 'pg_aggjobs $kind' AND (datname = current_database() OR datname IS NULL)});
+}
 
 # What must be so once all is over: whether the job succeeded in the end, and
 # what is amiss.
@@ -106,18 +125,19 @@ sub try_point
 
 	# A worker that is there already would not pass the first points.
 	wait_until(q{SELECT count(*) = 0 FROM aggjobs.workers}, 'no worker is there');
+	my $since = -s $node->logfile;
 	arm($node, $db, $pattern, $action);
 	ask("SELECT aggjobs_trigger('$job')");
+	wait_for_panic("$kind $point", $since) if $action eq 'panic';
 	if ($action eq 'wait')
 	{
 		wait_until(qq{SELECT testing.waiting('$pattern') > 0}, "$pattern is reached");
-		$node->safe_psql($db, q{SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-			WHERE backend_type = 'pg_aggjobs } . $kind . q{' AND (datname = current_database() OR datname IS NULL)});
+		end_processes($kind);
 	}
 	my ($last, $effects, $wrong) = outcome($job);
-	my $hits = $action eq 'panic' ? 1 : ask(qq{SELECT testing.hits('$pattern')});
 
-	cmp_ok($hits, '>', 0, "$action at $pattern: it was reached");
+	# A panic was waited for, and nothing is armed after it.
+	cmp_ok(ask(qq{SELECT testing.hits('$pattern')}), '>', 0, "$action at $pattern: it was reached") if $action ne 'panic';
 	is($wrong, '', 'the records are as they should be');
 	if ($last eq 'succeeded')
 	{
@@ -142,8 +162,7 @@ for my $action ('error', 'wait')
 }
 subtest 'worker: fatal' => sub { try_point('worker', $_, 'fatal') for @WORKER };
 subtest 'server: panic' => sub {
-	try_point('worker', $_, 'panic') for ('before commit: start a run', 'after commit: start a run',
-		'before commit: INSERT INTO effect VALUES (', 'after commit: INSERT INTO effect VALUES (');
+	try_point('worker', $_, 'panic') for @COMMITS;
 	try_point('scheduler', $_, 'panic') for ('at: worker asked for');
 };
 
@@ -155,21 +174,23 @@ subtest 'slots' => sub {
 			my $pattern = "scheduler $point*";
 			my $job = "slots $action $point";
 
+			my $since = -s $node->logfile;
 			add_job($node, $db, $job, '* * * * * *', 'SELECT 1', catch_up => q{'all'});
 			arm($node, $db, $pattern, $action, skip => 1);
-			if ($action eq 'wait')
+			if ($action eq 'panic')
+			{
+				wait_for_panic("scheduler $point", $since);
+			}
+			elsif ($action eq 'wait')
 			{
 				wait_until(qq{SELECT testing.waiting('$pattern') > 0}, "$pattern is reached");
-				$node->safe_psql($db, q{SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-					WHERE backend_type = 'pg_aggjobs scheduler'});
+				end_processes('scheduler');
 			}
 			else
 			{
-				wait_until($action eq 'panic'
-					? q{SELECT pg_postmaster_start_time() IS NOT NULL AND testing.hits('none') = 0}
-					: qq{SELECT testing.hits('$pattern') > 1}, "$pattern is reached");
+				wait_until(qq{SELECT testing.hits('$pattern') > 1}, "$pattern is reached");
 			}
-			wait_until(qq{SELECT count(*) FILTER (WHERE status = 'succeeded') > 4 FROM aggjobs.runs WHERE job_name = '$job'},
+			wait_until(qq{SELECT count(*) FILTER (WHERE status = 'succeeded') > 2 FROM aggjobs.runs WHERE job_name = '$job'},
 				'slots come again');
 			is( ask(qq{SELECT (extract(epoch FROM max(coalesce(until_slot, slot)) - min(slot)) + 1)::int = sum(slots)
 					FROM aggjobs.runs WHERE job_name = '$job' AND attempt = 1}),
@@ -180,6 +201,53 @@ subtest 'slots' => sub {
 		}
 	}
 };
+
+# Transactions that not every run has: who has it, which, a job that leads there,
+# and what its runs come to.
+my @OTHERS = (
+	[ 'worker', 'store a result', undef, 'VACUUM effect', q{bool_or(status = 'succeeded')}, retries => 1, retry_delay => q{'10 ms'} ],
+	[ 'worker', 'store an error', undef, 'SELECT 1/0', q{bool_and(status = CASE WHEN error ~ 'division' THEN 'failed' ELSE 'crashed' END)}, retries => 0 ],
+	[ 'scheduler', 'end a run', undef, 'SELECT pg_terminate_backend(pg_backend_pid())', q{bool_and(status = 'cancelled')} ],
+	[ 'scheduler', 'load jobs', 'every 1 second', 'SELECT 1', q{bool_or(status = 'succeeded')} ],
+	[ 'scheduler', 'plan the next slot', 'after 1 second', 'SELECT 1', q{count(*) FILTER (WHERE status = 'succeeded') > 1} ],
+	[ 'scheduler', 'replace a run', 'every 1 second', $FOREVER, q{bool_or(note = 'replaced by a later slot')}, overlap => q{'replace'} ],
+	[ 'scheduler', 'miss a slot', 'every 1 second', $FOREVER, q{bool_or(status = 'missed')}, overlap => q{'queue'}, start_deadline => q{'500 ms'} ]);
+
+sub check_other
+{
+	my ($pattern, $job, $schedule, $outcome) = @_;
+	my $of_job = "FROM aggjobs.runs WHERE job_name = '$job'";
+
+	wait_until(qq{SELECT testing.hits('$pattern') > 0}, "$pattern is reached");
+	wait_until(qq{SELECT count(*) > 0 AND $outcome $of_job}, "$job: $outcome");
+	pass("error at $pattern: its runs come to what they should");
+	release($node, $db, $pattern);
+	$node->safe_psql($db, qq{SELECT aggjobs_pause('$job')});
+	wait_until(qq{SELECT count(aggjobs_cancel(run_id)) = 0 $of_job AND status IN ('queued', 'running')}, "$job is over");
+	is(ask(qq{SELECT (extract(epoch FROM max(coalesce(until_slot, slot)) - min(slot)) + 1)::int - sum(slots)
+			$of_job AND attempt = 1}), 0, 'each slot is in one row') if ($schedule // '') =~ /^every/;
+	return;
+}
+
+# All at once, as much of it is waiting for slots.
+for my $when ('before', 'after')
+{
+	subtest "error $when other commits" => sub {
+		my @armed = map { [ "$_->[0] $when commit: $_->[1]", "$_->[1] $when", @$_[ 2 .. $#$_ ] ] } @OTHERS;
+
+		for (@armed)
+		{
+			my ($pattern, $job, $schedule, $command, $outcome, %args) = @$_;
+
+			arm($node, $db, $pattern, 'error');
+			add_job($node, $db, $job, $schedule, $command, %args);
+			trigger($node, $db, $job) if !defined $schedule;
+		}
+		check_other(@$_[ 0 .. 2, 4 ]) for @armed;
+		is(check_invariants($node, $db), '', 'the records are as they should be');
+		ok(goes_on(), 'and the next run works');
+	};
+}
 
 $node->stop;
 done_testing();
