@@ -30,16 +30,15 @@
 #include "access/htup_details.h"
 #include "access/table.h"
 #include "access/tableam.h"
-#include "access/xact.h"
 #include "base/clock.h"
 #include "base/settings.h"
 #include "base/testing.h"
+#include "base/tx.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "process/process.h"
 #include "shmem/databases.h"
 #include "utils/memutils.h"
-#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
 #define RETRY_START_MS 5000
@@ -53,7 +52,6 @@ static bool short_of_entries = false;
 static Oid *
 connectable_databases(int *n)
 {
-	MemoryContext context = CurrentMemoryContext;
 	Oid *oids = palloc(sizeof(Oid) * 64);
 	int size = 64;
 	Relation rel;
@@ -61,8 +59,7 @@ connectable_databases(int *n)
 	HeapTuple tuple;
 
 	*n = 0;
-	StartTransactionCommand();
-	(void) GetTransactionSnapshot();
+	aj_tx_begin("look for databases");
 	rel = table_open(DatabaseRelationId, AccessShareLock);
 	scan = table_beginscan_catalog(rel, 0, NULL);
 	while ((tuple = heap_getnext(scan, ForwardScanDirection)) != NULL)
@@ -81,8 +78,7 @@ connectable_databases(int *n)
 	}
 	table_endscan(scan);
 	table_close(rel, AccessShareLock);
-	CommitTransactionCommand();
-	MemoryContextSwitchTo(context);
+	aj_tx_commit();
 	return oids;
 }
 

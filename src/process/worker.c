@@ -26,17 +26,16 @@
  */
 #include "base/compat.h"
 
-#include "access/xact.h"
 #include "base/clock.h"
 #include "base/settings.h"
 #include "base/testing.h"
+#include "base/tx.h"
 #include "base/usage.h"
 #include "catalog/namespace.h"
 #include "commands/async.h"
 #include "commands/prepare.h"
 #include "commands/sequence.h"
 #include "miscadmin.h"
-#include "pgstat.h"
 #include "process/process.h"
 #include "run/execute.h"
 #include "run/log_capture.h"
@@ -80,7 +79,7 @@ static void
 reset_session(void)
 {
 	AJ_FAULT_POINT("at", "reset");
-	StartTransactionCommand();
+	aj_tx_begin_bare("reset the session");
 	PortalHashTableDeleteAll();
 	SetPGVariable("session_authorization", NIL, false);
 	ResetAllOptions();
@@ -92,9 +91,7 @@ reset_session(void)
 	ResetTempTableNamespace();
 	PopActiveSnapshot();
 	ResetSequenceCaches();
-	CommitTransactionCommand();
-	pgstat_report_stat(true);
-	pgstat_report_activity(STATE_IDLE, NULL);
+	aj_tx_commit();
 }
 
 static bool

@@ -66,7 +66,8 @@ my @WORKER = (
 	'at: run taken',
 	@COMMITS,
 	'at: run over',
-	'at: reset');
+	'at: reset',
+	'before commit: reset the session');
 my @SCHEDULER = (
 	'before commit: look for queued runs',
 	'after commit: look for queued runs',
@@ -248,6 +249,29 @@ for my $when ('before', 'after')
 		ok(goes_on(), 'and the next run works');
 	};
 }
+
+# The launcher ends at an error, and the next one does its work: it finds a new
+# database, and a scheduler that is gone is started again.
+subtest 'launcher: error' => sub {
+	my $database = 'new0';
+
+	for my $point ('before commit: look for databases', 'after commit: look for databases', 'at: scheduler asked for')
+	{
+		my $pattern = "launcher $point";
+		my $launcher = launcher_pid($node);
+
+		arm($node, $db, $pattern, 'error');
+		$node->safe_psql($db, 'CREATE DATABASE ' . ++$database);
+		end_processes('scheduler');
+		wait_until(qq{SELECT testing.hits('$pattern') > 0}, "$pattern is reached");
+		create_extension($node, $database);
+		wait_for_scheduler($node, $db);
+		isnt(launcher_pid($node), $launcher, "error at $pattern: another launcher has started both schedulers");
+		is(check_invariants($node, $db), '', 'the records are as they should be');
+		ok(goes_on(), 'and the next run works');
+		release($node, $db, $pattern);
+	}
+};
 
 $node->stop;
 done_testing();
