@@ -161,6 +161,24 @@ aj_tx_abort(void)
 bool
 aj_tx_try(const char *activity, void (*work)(void *arg), void *arg)
 {
+	int reported = 0;
+
+	return aj_tx_try_again(activity, work, arg, &reported);
+}
+
+/*
+ * aj_tx_try_again
+ *		The same for what is tried until it succeeds.  What was reported last
+ *		is not reported again: *reported is its SQLSTATE, 0 at first and after
+ *		success.
+ *
+ * Else what can't be written for hours, as the disk is full, would fill the
+ * server's log as well.
+ */
+bool
+aj_tx_try_again(const char *activity, void (*work)(void *arg), void *arg,
+				int *reported)
+{
 	MemoryContext context = CurrentMemoryContext;
 	volatile bool done = false;
 
@@ -169,12 +187,15 @@ aj_tx_try(const char *activity, void (*work)(void *arg), void *arg)
 		aj_tx_begin(activity);
 		work(arg);
 		aj_tx_commit();
+		*reported = 0;
 		done = true;
 	}
 	PG_CATCH();
 	{
 		HOLD_INTERRUPTS();
-		EmitErrorReport();
+		if (*reported != geterrcode())
+			EmitErrorReport();
+		*reported = geterrcode();
 		FlushErrorState();
 		aj_tx_abort();
 		MemoryContextSwitchTo(context);

@@ -14,5 +14,7 @@ extern bool aj_tx_make_own(void);
 extern void aj_tx_commit(void);
 extern void aj_tx_abort(void);
 extern bool aj_tx_try(const char *activity, void (*work)(void *arg), void *arg);
+extern bool aj_tx_try_again(const char *activity, void (*work)(void *arg),
+							void *arg, int *reported);
 
 #endif /* AJ_BASE_TX_H */

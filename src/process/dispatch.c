@@ -16,7 +16,8 @@
  *
  * State: private to the scheduler.  Failure: when the server has no process
  * slot left, runs stay queued; that is logged once per episode and tried
- * again every 100 ms and whenever a worker ends.
+ * again every 100 ms and whenever a worker ends.  A run that is too late, which
+ * can't be written down, is not started either.
  *
  * Copyright (c) 2026, pg_aggjobs contributors
  *
@@ -38,6 +39,7 @@
 
 #define MAX_QUEUE 1000 /* of each queue */
 #define RETRY_SHORTAGE_MS 100
+#define RETRY_MISSED_MS 1000
 
 static MemoryContext dispatch_context = NULL;
 static MemoryContext queue_context = NULL;
@@ -225,11 +227,16 @@ miss(void *arg)
 	aj_run_miss(*(int64 *) arg);
 }
 
-/* Is it too late for this run?  Then that is written down. */
+/*
+ * It is too late for this run: write that down.  False if that has to be tried
+ * again, because the row is locked or the disk is full.
+ */
 static bool
-is_missed(AjQueuedRun *run, TimestampTz now)
+note_missed(AjQueuedRun *run)
 {
-	return run->late_at < now && aj_tx_try("miss a slot", miss, &run->run_id);
+	static int reported = 0;
+
+	return aj_tx_try_again("miss a slot", miss, &run->run_id, &reported);
 }
 
 static int
@@ -285,9 +292,17 @@ aj_dispatch(const AjSlotView *slots, int nslots, TimestampTz now)
 		Given given;
 
 		CHECK_FOR_INTERRUPTS();
-		if (has_slot(slots, nslots, queue[i].run_id) ||
-			is_missed(&queue[i], now))
+		if (has_slot(slots, nslots, queue[i].run_id))
 			continue;
+		if (queue[i].late_at < now)
+		{
+			if (note_missed(&queue[i]))
+				continue;
+			look_again = Min(look_again,
+							 TimestampTzPlusMilliseconds(now, RETRY_MISSED_MS));
+			queue[kept++] = queue[i];
+			continue;
+		}
 		given = give(&queue[i], &picture);
 		picture.no_process |= given == GIVEN_NO_PROCESS;
 		if (given == GIVEN_AWAY)

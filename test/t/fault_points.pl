@@ -250,6 +250,32 @@ for my $when ('before', 'after')
 	};
 }
 
+# It must not start late for it, nor keep the scheduler busy or the log growing.
+subtest 'a slot that can not be said to be missed' => sub {
+	my $pattern = 'scheduler before commit: miss a slot';
+	my $since = -s $node->logfile;
+
+	$node->safe_psql($db, q{SELECT aggjobs_set_queue('one', 1)});
+	add_job($node, $db, 'first', undef, $FOREVER, queue => q{'one'});
+	add_job($node, $db, 'third', undef, 'SELECT 1', queue => q{'one'});
+	my $first = trigger($node, $db, 'first');
+	wait_in_command($node, $db, $first);
+	arm($node, $db, $pattern, 'error', times => -1);
+	add_job($node, $db, 'late', 'every 1 second', 'SELECT 1', queue => q{'one'}, start_deadline => q{'500 ms'});
+	wait_until(qq{SELECT testing.hits('$pattern') > 2}, 'it was tried again');
+	$node->safe_psql($db, "SELECT aggjobs_cancel($first)");
+	is((run_to_end($node, $db, 'third'))[1], 'succeeded', 'others have their turn');
+	is(ask(q{SELECT count(*) FROM aggjobs.runs WHERE job_name = 'late' AND started_at > slot + interval '500 ms'}),
+		0, 'it does not start late');
+	my $told = () = slurp_file($node->logfile, $since) =~ /ERROR:  fault point "$pattern"/g;
+	is($told, 1, 'the log tells of it once');
+	cmp_ok(ask(qq{SELECT testing.hits('$pattern')}), '<', 20, 'it is not tried all the time');
+	release($node, $db, $pattern);
+	wait_until(q{SELECT bool_or(status = 'missed') FROM aggjobs.runs WHERE job_name = 'late'}, 'it is missed');
+	$node->safe_psql($db, q{SELECT aggjobs_drop_job('late')});
+	is(check_invariants($node, $db), '', 'the records are as they should be');
+};
+
 # The launcher ends at an error, and the next one does its work: it finds a new
 # database, and a scheduler that is gone is started again.
 subtest 'launcher: error' => sub {
