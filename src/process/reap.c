@@ -12,7 +12,10 @@
  * stays bounded without a job of its own.
  *
  * State: private to the scheduler, how many runs of a job have ended since it
- * was last pruned.
+ * was last pruned, and which errors were reported.
+ *
+ * Failure: what can't be stored, because a row is locked or the disk is full,
+ * stays in the slot and is tried again each second; the log tells of it once.
  *
  * Copyright (c) 2026, pg_aggjobs contributors
  *
@@ -53,6 +56,14 @@ typedef struct Ended
 	int runs;
 } Ended;
 
+/* What the log was told of a slot; see aj_tx_try_again(). */
+typedef struct Reported
+{
+	int end;
+	int lines;
+} Reported;
+
+static Reported *reported = NULL; /* of each slot */
 static HTAB *ended = NULL;
 static MemoryContext reap_context = NULL;
 static int64 to_prune[MAX_TO_PRUNE];
@@ -68,6 +79,9 @@ aj_reap_init(MemoryContext context)
 	if (ended != NULL)
 		hash_destroy(ended);
 	reap_context = context;
+	if (reported == NULL)
+		reported = MemoryContextAllocZero(
+			context, sizeof(Reported) * (Size) aj_segment()->nslots);
 	control.keysize = sizeof(int64);
 	control.entrysize = sizeof(Ended);
 	control.hcxt = context;
@@ -107,7 +121,8 @@ store_lines(int index)
 {
 	Lines lines = {.ring = &aj_segment()->slots[index].log};
 
-	if (!aj_tx_try("store log lines", add_lines, &lines))
+	if (!aj_tx_try_again("store log lines", add_lines, &lines,
+						 &reported[index].lines))
 		return false;
 	aj_logring_forget(lines.ring, lines.position);
 	return true;
@@ -235,9 +250,8 @@ job_ended(int64 job_id)
 }
 
 /*
- * Give the slot of a worker that has ended free, once all is stored.  What
- * can't be stored now, because somebody has locked the row, stays in the slot
- * for the next look.
+ * Give the slot of a worker that has ended free, once its end is stored.  What
+ * can't be stored now stays in the slot for the next look.
  */
 static void
 reap_ended(const AjSlotView *slot)
@@ -246,12 +260,15 @@ reap_ended(const AjSlotView *slot)
 		(void) store_lines(slot->index);
 	if (!slot->run_recorded)
 	{
-		if (!aj_tx_try("end a run", finish_run, unconstify(AjSlotView *, slot)))
+		if (!aj_tx_try_again("end a run", finish_run,
+							 unconstify(AjSlotView *, slot),
+							 &reported[slot->index].end))
 			return;
 		aj_slots_tell_run_ended();
 	}
 	if (!slot->run_recorded || slot->unnoticed)
 		job_ended(slot->job_id);
+	reported[slot->index] = (Reported){0};
 	aj_slots_free(slot->index);
 
 	/* A run that was given to it and never begun is queued still. */

@@ -68,6 +68,7 @@ static bool must_load = true;
 static bool logs_wait = false;
 static TimestampTz store_logs_at = 0;
 static TimestampTz orphans_at = DT_NOEND;
+static int orphans_reported = 0; /* see aj_tx_try_again() */
 
 /* Once it looks after runs; in the handler of a signal. */
 static bool
@@ -128,8 +129,8 @@ end_orphans(void)
 	orphans = aj_runs_orphaned(0, &n, pass_context);
 	aj_tx_commit();
 	for (int i = 0; i < n; i++)
-		if (!aj_tx_try("end the run of a dead process", crash_orphan,
-					   &orphans[i]))
+		if (!aj_tx_try_again("end the run of a dead process", crash_orphan,
+							 &orphans[i], &orphans_reported))
 			orphans_at = TimestampTzPlusMilliseconds(aj_now(), FIRST_PAUSE_MS);
 	if (n > 0)
 		aj_slots_tell_run_ended();

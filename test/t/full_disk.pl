@@ -98,5 +98,85 @@ subtest 'no room for the write-ahead log' => sub {
 	is(check_invariants($node, $db), '', 'all is as it should be');
 };
 
+# Until there is no room for a change of this run.  A snapshot must keep the old
+# versions of its row, as their room would be used again.
+sub fill_records
+{
+	my ($run) = @_;
+	my $update = "UPDATE aggjobs.run SET note = note WHERE run_id = $run;\n";
+
+	fill(0);
+	my ($state) = sqlstate_of($node, $db, $update x 1000);
+	is($state, '53100', 'no run can be changed any more');
+	return;
+}
+
+# How often the log has an error of this activity.
+sub told
+{
+	my ($what, $since) = @_;
+	my $times = () = slurp_file($node->logfile, $since) =~ /STATEMENT:  $what/g;
+
+	return $times;
+}
+
+subtest 'no room for our own records' => sub {
+	my $file = $node->basedir . '/end';
+	my $wal = $node->data_dir . '/pg_wal';
+	my $rolled_back = q{(SELECT xact_rollback FROM pg_stat_database WHERE datname = current_database())};
+
+	# The write-ahead log has other room.
+	$node->stop;
+	unlink $wal;
+	system_or_bail('cp', '-R', "$disk/wal", $wal);
+	$node->start;
+	$node->safe_psql($db, 'TRUNCATE aggjobs.run_log');
+	$node->safe_psql($db, qq{ALTER $_ SET TABLESPACE small}) for split /\n/, $node->safe_psql($db, q{
+		SELECT CASE relkind WHEN 'i' THEN 'INDEX ' ELSE 'TABLE ' END || oid::regclass FROM pg_class
+		WHERE oid IN ('aggjobs.run'::regclass, 'aggjobs.run_log'::regclass)
+			OR oid IN (SELECT indexrelid FROM pg_index WHERE indrelid IN ('aggjobs.run'::regclass, 'aggjobs.run_log'::regclass))});
+	add_job($node, $db, 'ends', undef, until_file($file) =~ s/END LOOP; END/END LOOP; RAISE NOTICE ''over''; END/r, retries => 0);
+	add_job($node, $db, 'slots', 'every 1 second', 'SELECT 1', enabled => 'false');
+	my $old = $node->background_psql($db);
+	$old->query_safe('BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1');
+	my $run = trigger($node, $db, 'ends');
+	wait_in_command($node, $db, $run);
+	my $since = -s $node->logfile;
+	fill_records($run);
+
+	# It ends, and this can't be written: neither by its worker nor by the scheduler.
+	open my $handle, '>', $file or die;
+	close $handle;
+	$node->wait_for_log(qr/STATEMENT:  end a run/, $since);
+
+	# Of its end and of its line, three times.
+	my $before = $node->safe_psql($db, "SELECT $rolled_back");
+	my $seconds = seconds_for(sub { wait_for($node, $db, "SELECT $rolled_back >= $before + 6", 'it was tried again') });
+	cmp_ok($seconds, '>', 1.5, 'it is tried once a second');
+	is(told($_, $since), 1, "'$_': the log tells of it once") for 'end a run', 'store log lines';
+	is(run_field($node, $db, $run, 'status'), 'running', 'meanwhile it is as it was');
+
+	# A slot comes, and can't be written down either.
+	$node->safe_psql($db, q{SELECT aggjobs_resume('slots')});
+	my $first = qr/STATEMENT:  record slots/;
+	$node->wait_for_log($first, $since);
+	$seconds = seconds_for(sub { $node->wait_for_log(qr/$first.*$first/s, $since) });
+	cmp_ok($seconds, '>', 0.8, 'nor is that tried all the time');
+	is(told('end a run', $since), 1, 'the end of the run is not told again');
+
+	leave($old);
+	unlink $filler;
+	wait_for($node, $db, "SELECT status = 'crashed' AND ended_at IS NOT NULL FROM aggjobs.runs WHERE run_id = $run");
+	pass('with room again, the end of the run is written down');
+	is($node->safe_psql($db, "SELECT message FROM aggjobs.run_logs WHERE run_id = $run ORDER BY seq LIMIT 1"), 'over', 'and what it said');
+	wait_for($node, $db, q{SELECT bool_or(status = 'succeeded') FROM aggjobs.runs WHERE job_name = 'slots'});
+	is($node->safe_psql($db, q{SELECT extract(epoch FROM max(coalesce(until_slot, slot)) - min(slot)) + 1 - sum(slots)
+		FROM aggjobs.runs WHERE job_name = 'slots'}), '0.000000', 'slots go on, and each is in one row');
+	is((run_to_end($node, $db, 'ends'))[1], 'succeeded', 'the next run works');
+	$node->safe_psql($db, 'SELECT aggjobs_pause(NULL)');
+	wait_for($node, $db, q{SELECT NOT EXISTS (SELECT FROM aggjobs.runs WHERE status IN ('queued', 'running'))});
+	is(check_invariants($node, $db), '', 'all is as it should be');
+};
+
 $node->stop;
 done_testing();
