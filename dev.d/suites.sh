@@ -156,7 +156,7 @@ suite_tap() {
     cd "$(tree_of testing)"
     files=(test/t/*.pl)
     [ -e "${files[0]}" ] || { echo "no test/t/*.pl"; return 1; }
-    small_disk 64m || echo "no small disk can be mounted: full_disk.pl is left out"
+    small_disk 64m || echo "left out: full_disk.pl, as no small disk can be mounted"
     with_perl_servers AGGJOBS_SMALL_DISK="$SMALL_DISK" test/lib/tap_run 2 "${files[@]}" || status=$?
     [ -z "$SMALL_DISK" ] || as_root umount -l "$SMALL_DISK"
     return $status
