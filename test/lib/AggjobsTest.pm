@@ -26,7 +26,7 @@ our @EXPORT = qw(
   add_job trigger run_to_end wait_for_end wait_in_command wait_for
   run_field sqlstate_of seconds_for
   scheduler_pid launcher_pid wait_for_scheduler processes_of
-  install_testing set_clock arm release check_invariants
+  install_testing set_clock arm release check_invariants slots_amiss
   no_memory_to_measure set_enabled
 );
 
@@ -334,6 +334,17 @@ sub set_enabled
 	wait_for($node, 'postgres',
 		"SELECT current_setting('aggjobs.enabled') = '$on'");
 	return;
+}
+
+# slots_amiss(node, database, job): of a job that comes each second, how many of
+# its slots up to the last one are in no row; below 0, in several.
+sub slots_amiss
+{
+	my ($node, $database, $job) = @_;
+
+	return $node->safe_psql($database, qq{
+		SELECT (extract(epoch FROM max(coalesce(until_slot, slot)) - min(slot)) + 1)::int - sum(slots)
+		FROM aggjobs.runs WHERE job_name = '$job' AND slot IS NOT NULL AND attempt = 1});
 }
 
 # What must hold of the records of all jobs whenever nothing runs; the failures,

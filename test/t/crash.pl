@@ -22,7 +22,7 @@ $node->safe_psql('postgres', qq{
 		IF (SELECT hang FROM switch) THEN EXECUTE '$FOREVER'; END IF;
 		INSERT INTO work VALUES (2);
 	END \$\$});
-add_job($node, 'postgres', 'by hand', undef, 'SELECT work()');
+add_job($node, 'postgres', 'by hand', undef, 'SELECT work()', retry_delay => q{'10 ms'});
 
 sub hang
 {
@@ -156,16 +156,27 @@ sub wait_for_recovery
 	return;
 }
 
+# What must be so after the server has come back without the process of this run.
+sub it_crashed
+{
+	my ($run) = @_;
+
+	wait_for_recovery($run);
+	is(run_field($node, 'postgres', $run, 'status'), 'crashed', 'the run has crashed');
+	wait_for($node, 'postgres', "SELECT status = 'succeeded' FROM aggjobs.runs WHERE retry_of = $run");
+	pass('it is tried again');
+	next_run_works();
+	is(check_invariants($node, 'postgres'), '', 'the records are as they should be');
+	return;
+}
+
 subtest 'a worker is killed, and the server restarts' => sub {
 	add_job($node, 'postgres', 'often', 'every 1 second', 'SELECT 1');
 	my ($run, $worker) = half_a_run();
 	my $since = $node->safe_psql('postgres', 'SELECT clock_timestamp()');
 
 	kill 9, $worker;
-	wait_for_recovery($run);
-	is(run_field($node, 'postgres', $run, 'status'),
-		'crashed', 'the run has crashed');
-	next_run_works();
+	it_crashed($run);
 	wait_for($node, 'postgres', qq{
 		SELECT EXISTS (SELECT FROM aggjobs.runs
 			WHERE job_name = 'often' AND status = 'succeeded' AND slot > '$since')},
@@ -173,15 +184,34 @@ subtest 'a worker is killed, and the server restarts' => sub {
 	pass('slots go on');
 };
 
+subtest 'the launcher is killed, and the server restarts' => sub {
+	my ($run, $worker) = half_a_run();
+	my $launcher = launcher_pid($node);
+
+	kill 9, $launcher;
+	it_crashed($run);
+	isnt(launcher_pid($node), $launcher, 'there is another launcher');
+};
+
+# Nobody is left to tell the others: each of them must notice.
+subtest 'the postmaster is killed' => sub {
+	my ($run, $worker) = half_a_run();
+	my $queued = trigger($node, 'postgres', 'by hand');
+
+	kill_server($node);
+	pass('all processes end');
+	$node->start;
+	it_crashed($run);
+	is(wait_for_end($node, 'postgres', $queued), 'succeeded', 'a run that was queued is run');
+	is(run_field($node, 'postgres', $queued, 'started_at > pg_postmaster_start_time() AND attempt = 1'), 't', 'now, and as it was');
+};
+
 subtest 'the server is shut down at once' => sub {
 	my ($run, $worker) = half_a_run();
 
 	$node->stop('immediate');
 	$node->start;
-	wait_for_recovery($run);
-	is(run_field($node, 'postgres', $run, 'status'),
-		'crashed', 'the run has crashed');
-	next_run_works();
+	it_crashed($run);
 };
 
 subtest 'the server is shut down in order' => sub {
@@ -193,10 +223,7 @@ subtest 'the server is shut down in order' => sub {
 	isnt(run_field($node, 'postgres', $run, 'status'),
 		'succeeded', 'the run did not end well');
 	next_run_works();
-	is( $node->safe_psql('postgres', q{
-			SELECT count(*) - count(DISTINCT slot) FROM aggjobs.runs
-			WHERE job_name = 'often'}),
-		0, 'through all of this, no slot was run twice');
+	is(slots_amiss($node, 'postgres', 'often'), 0, 'through all of this, each slot is in one row');
 };
 
 $node->stop;
