@@ -14,6 +14,17 @@ my $JOBS = 20;
 my $node = start_node('exhausted',
 	conf => "max_worker_processes = 3\nmax_logical_replication_workers = 0\n");
 
+my $SHORTAGE = qr/runs wait because no background worker slot is free/;
+
+# How often the log tells that runs wait.
+sub told
+{
+	my ($since) = @_;
+	my $times = () = slurp_file($node->logfile, $since) =~ /$SHORTAGE/g;
+
+	return $times;
+}
+
 subtest 'many jobs are due at once' => sub {
 	my $since = -s $node->logfile;
 	# They wait for one another, so that one worker after the other is wanted.
@@ -25,12 +36,11 @@ subtest 'many jobs are due at once' => sub {
 	$node->safe_psql('postgres', qq{
 		SELECT aggjobs_schedule('job ' || i, 'at $at', 'SELECT pg_advisory_xact_lock_shared(1)')
 		FROM generate_series(1, $JOBS) AS i});
-	$node->wait_for_log(qr/runs wait because no background worker slot is free/, $since);
+	$node->wait_for_log($SHORTAGE, $since);
 	is( $node->safe_psql('postgres', q{
 			SELECT string_agg(DISTINCT status, ' ') FROM aggjobs.runs}),
 		'queued running', 'those that find no worker wait');
 	$gate->query_safe('SELECT pg_advisory_unlock(1)');
-	$gate->quit;
 	wait_for($node, 'postgres', qq{
 		SELECT count(*) = $JOBS FROM aggjobs.runs WHERE status = 'succeeded'});
 	is( $node->safe_psql('postgres', 'SELECT count(*) FROM aggjobs.runs'),
@@ -40,9 +50,17 @@ subtest 'many jobs are due at once' => sub {
 					lag(started_at) OVER (ORDER BY run_id) AS before
 				FROM aggjobs.runs) AS r WHERE started_at < before}),
 		0, 'the oldest first');
-	my @told = slurp_file($node->logfile, $since) =~
-	  /runs wait because no background worker slot is free/g;
-	is(scalar @told, 1, 'the log tells of it once');
+	is(told($since), 1, 'the log tells of it once');
+
+	$since = -s $node->logfile;
+	$gate->query_safe('SELECT pg_advisory_lock(1)');
+	$node->safe_psql('postgres', q{SELECT aggjobs_trigger('job ' || i) FROM generate_series(1, 3) AS i});
+	$node->wait_for_log($SHORTAGE, $since);
+	$gate->query_safe('SELECT pg_advisory_unlock(1)');
+	wait_for($node, 'postgres', qq{
+		SELECT count(*) = $JOBS + 3 FROM aggjobs.runs WHERE status = 'succeeded'});
+	is(told($since), 1, 'when it happens again, it tells of it again, once');
+	leave($gate);
 };
 
 subtest 'jobs of another owner get their turn' => sub {
@@ -124,7 +142,7 @@ subtest 'no scheduler can be started' => sub {
 	$node->wait_for_log(qr/could not start a scheduler: no background worker slot is free/, $since);
 	pass('the log tells of it');
 	$node->safe_psql('postgres', q{SELECT aggjobs_trigger('theirs')});
-	$node->wait_for_log(qr/runs wait because no background worker slot is free/, $since);
+	$node->wait_for_log($SHORTAGE, $since);
 	$node->append_conf('postgresql.conf', "max_worker_processes = 4\n");
 	$node->restart;
 	wait_for($node, 'postgres', q{
