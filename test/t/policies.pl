@@ -1,5 +1,5 @@
-# What becomes of slots that passed, that meet a run, and of runs that fail; whose
-# turn it is, and after whom.  The clock is the test's.
+# What becomes of slots that passed and that meet a run; whose turn it is, and
+# after whom.  The clock is the test's.
 use strict;
 use warnings;
 
@@ -184,89 +184,6 @@ subtest 'a slot that finds no worker before its deadline' => sub {
 	is(wait_for_end($node, $db, $holder), 'succeeded', 'the other run is not disturbed');
 	drop_all();
 	$node->safe_psql($db, q{SELECT aggjobs_drop_queue('one')});
-};
-
-# The attempts at a run, as one text: "status", and whether each waited.
-sub attempts_of
-{
-	my ($job) = @_;
-
-	return $node->safe_psql($db, qq{
-		SELECT string_agg(attempt || ' ' || status, ', ' ORDER BY run_id) FROM aggjobs.runs WHERE job_name = '$job'});
-}
-
-sub add_steps
-{
-	my ($job, $steps, %args) = @_;
-	my $list = join ', ', map { "jsonb_build_object('kind', 'command', 'command', \$c\$$_\$c\$)" } @$steps;
-	my $more = join '', map { ", $_ => $args{$_}" } sort keys %args;
-
-	$node->safe_psql($db, "SELECT aggjobs_create_job('$job', NULL, jsonb_build_array($list)$more)");
-	return;
-}
-
-# Trigger a job and wait until it is tried no more.
-sub try_all
-{
-	my ($job) = @_;
-
-	trigger($node, $db, $job);
-	wait_for($node, $db, qq{SELECT NOT EXISTS (SELECT FROM aggjobs.runs
-		WHERE job_name = '$job' AND status IN ('queued', 'running'))});
-	return attempts_of($job);
-}
-
-subtest 'retries' => sub {
-	my $raise = sub { "DO 'BEGIN RAISE EXCEPTION USING ERRCODE = ''$_[0]''; END'" };
-
-	set_clock($node, $db, undef);
-	add_steps('passes', [ $raise->('40P01') ], retry_delay => q{'20 ms'});
-	is(try_all('passes'), '1 failed, 2 failed, 3 failed, 4 failed', 'errors that pass: three more attempts');
-	add_steps('stays', [ $raise->('42501') ], retries => 5, retry_delay => q{'20 ms'});
-	is(try_all('stays'), '1 failed', 'errors that stay: none, whatever the job says');
-	add_steps('other', [ $raise->('22012') ]);
-	is(try_all('other'), '1 failed', 'other errors: none by themselves');
-	add_steps('asked', [ $raise->('22012') ], retries => 2, retry_delay => q{'20 ms'});
-	is(try_all('asked'), '1 failed, 2 failed, 3 failed', 'but as many as the job says');
-	add_steps('never', [ $raise->('40001') ], retries => 0);
-	is(try_all('never'), '1 failed', 'or none');
-	add_steps('slow', [ $FOREVER ], retries => 1, retry_delay => q{'20 ms'}, timeout => q{'50 ms'});
-	is(try_all('slow'), '1 timed_out, 2 timed_out', 'so with the time limit');
-	is( count_of('string_agg(DISTINCT failures_in_a_row::text, NULL)', 'aggjobs.jobs'),
-		'1', 'all attempts at a run are one failure');
-	is( count_of('count(*)', q{aggjobs.runs r JOIN aggjobs.runs b ON b.run_id = r.retry_of
-			WHERE r.trigger = 'retry' AND r.attempt = b.attempt + 1 AND r.triggered_by = 'scheduler'}),
-		count_of('count(*)', q{aggjobs.runs WHERE attempt > 1}), 'each tells which run it tries again');
-	is( count_of('bool_and(r.started_at >= r.ready_at AND r.ready_at - b.ended_at
-				BETWEEN b.attempt * interval \'10 ms\' AND interval \'80 ms\' + interval \'5 ms\')',
-			q{aggjobs.runs r JOIN aggjobs.runs b ON b.run_id = r.retry_of WHERE r.job_name = 'passes'
-			  AND r.attempt <= 3}),
-		't', 'and waits, twice as long each time, but for a half at most');
-
-	add_steps('goes on', [ q{INSERT INTO effect VALUES ('goes on', 1)},
-			q{INSERT INTO effect VALUES ('goes on', 2); SELECT 1 / (count(*) - 1) FROM aggjobs.runs WHERE job_name = 'goes on'},
-			q{INSERT INTO effect VALUES ('goes on', 3)} ], retries => 1, retry_delay => q{'20 ms'});
-	is(try_all('goes on'), '1 failed, 2 succeeded', 'the second attempt succeeds');
-	is( count_of(q{string_agg(step || ' ' || n, ', ' ORDER BY step)},
-			q{(SELECT step, count(*) AS n FROM effect WHERE job = 'goes on' GROUP BY step) AS e}),
-		'1 1, 2 1, 3 1', 'and goes on where the first has failed: no step is done twice');
-	is( count_of('jsonb_array_length(steps)', q{aggjobs.runs WHERE job_name = 'goes on' AND attempt = 2}),
-		3, 'it tells the results of all steps');
-
-	add_steps('paused', [ $raise->('40001') ], retry_delay => q{'1 hour'}, retry_delay_limit => q{'1 hour'});
-	trigger($node, $db, 'paused');
-	wait_for($node, $db, q{SELECT count(*) = 2 FROM aggjobs.runs WHERE job_name = 'paused'});
-	my $waiting = count_of('max(run_id)', q{aggjobs.runs WHERE job_name = 'paused'});
-	is( count_of(q{ready_at > clock_timestamp() + interval '29 minutes'}, "aggjobs.runs WHERE run_id = $waiting"),
-		't', 'an attempt waits as long as the job says');
-	is(count_of('aggjobs_cancel', "aggjobs_cancel($waiting)"), 't', 'and can be cancelled meanwhile');
-	is(attempts_of('paused'), '1 failed, 2 cancelled', 'then there is no other');
-
-	my $again = count_of('aggjobs_retry', qq{aggjobs_retry((SELECT min(run_id) FROM aggjobs.runs WHERE job_name = 'other'))});
-	is(wait_for_end($node, $db, $again), 'failed', 'aggjobs_retry() tries again what ended for good');
-	is(attempts_of('other'), '1 failed, 2 failed', 'as the next attempt');
-	is(check_invariants($node, $db), '', 'all is as it should be');
-	drop_all();
 };
 
 subtest 'queues' => sub {
