@@ -138,6 +138,10 @@ aj_catch_up(const AjDueSlots *due, TimestampTz now, AjFiredJob *fired)
 	}
 	n = slots_to_run(due, first, fired->last_slot, earliest_to_run(due, now),
 					 Min(most, (int) lengthof(slots)), slots);
+	/* There is no run from whose end the next one would be counted. */
+	if (n == 0 && due->schedule->kind == AJ_SCHEDULE_AFTER &&
+		!aj_next_slot(due->schedule, due->zone, now, &fired->next_slot))
+		fired->next_slot = AJ_NO_TIME;
 	fired->rows = palloc(sizeof(AjFiredSlot) * (Size) (n + 1));
 	add_missed(due, fired, passed - n, n > 0 ? slots[0] : AJ_NO_TIME);
 	for (int i = 0; i < n; i++)

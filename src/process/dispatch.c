@@ -34,6 +34,7 @@
 #include "catalog/run.h"
 #include "miscadmin.h"
 #include "process/dispatch.h"
+#include "process/due.h"
 #include "process/process.h"
 #include "utils/memutils.h"
 
@@ -228,15 +229,19 @@ miss(void *arg)
 }
 
 /*
- * It is too late for this run: write that down.  False if that has to be tried
- * again, because the row is locked or the disk is full.
+ * It is too late for this run: write that down, and let a schedule that counts
+ * from the ends of runs count from here.  False if that has to be tried again,
+ * because the row is locked or the disk is full.
  */
 static bool
-note_missed(AjQueuedRun *run)
+note_missed(AjQueuedRun *run, TimestampTz now)
 {
 	static int reported = 0;
 
-	return aj_tx_try_again("miss a slot", miss, &run->run_id, &reported);
+	if (!aj_tx_try_again("miss a slot", miss, &run->run_id, &reported))
+		return false;
+	aj_due_job_ended(run->job_id, now);
+	return true;
 }
 
 static int
@@ -296,7 +301,7 @@ aj_dispatch(const AjSlotView *slots, int nslots, TimestampTz now)
 			continue;
 		if (queue[i].late_at < now)
 		{
-			if (note_missed(&queue[i]))
+			if (note_missed(&queue[i], now))
 				continue;
 			look_again = Min(look_again,
 							 TimestampTzPlusMilliseconds(now, RETRY_MISSED_MS));

@@ -117,8 +117,11 @@ pause_copied(void *arg)
 	aj_backfills_pause_copied();
 }
 
-/* Runs whose process is gone without a word; again later if one is locked. */
-static void
+/*
+ * Runs whose process is gone without a word; again later if one is locked.
+ * False if there was none.
+ */
+static bool
 end_orphans(void)
 {
 	int n;
@@ -134,6 +137,14 @@ end_orphans(void)
 			orphans_at = TimestampTzPlusMilliseconds(aj_now(), FIRST_PAUSE_MS);
 	if (n > 0)
 		aj_slots_tell_run_ended();
+	return n > 0;
+}
+
+static void
+load_jobs(void)
+{
+	aj_due_reset(jobs_context);
+	aj_due_load(NULL, 0);
 }
 
 /*
@@ -173,10 +184,9 @@ load_everything(void)
 	(void) aj_reap_ends(slots, aj_slots_look(MyDatabaseId, slots));
 	/* before their workers' runs end, which others would follow */
 	(void) aj_tx_try("pause copied backfills", pause_copied, NULL);
-	end_orphans();
+	(void) end_orphans();
 	(void) aj_tx_try("cancel copied runs", cancel_copied, NULL);
-	aj_due_reset(jobs_context);
-	aj_due_load(NULL, 0);
+	load_jobs();
 	aj_dispatch_requeue();
 	must_load = false;
 }
@@ -192,10 +202,7 @@ answer_wake_ups(void)
 	if (must_load)
 		load_everything();
 	else if (wake & AJ_WAKE_ALL_JOBS)
-	{
-		aj_due_reset(jobs_context);
-		aj_due_load(NULL, 0);
-	}
+		load_jobs();
 	else if (wake & AJ_WAKE_JOBS)
 		aj_due_load(jobs, njobs);
 	if (wake & AJ_WAKE_RUNS)
@@ -237,8 +244,9 @@ pass(void)
 	if (aj_reap_ends(slots, nslots))
 		nslots = aj_slots_look(MyDatabaseId, slots);
 
-	if (orphans_at <= now)
-		end_orphans();
+	/* Schedules may count from their ends. */
+	if (orphans_at <= now && end_orphans())
+		load_jobs();
 	wake_at = Min(wake_at, orphans_at);
 
 	if (aj_enabled && !aj_shutdown_noted)

@@ -1,5 +1,5 @@
-# What becomes of slots that passed and that meet a run; whose turn it is, and
-# after whom.  The clock is the test's.
+# A clock that is set, slots that meet a run; whose turn it is, and after whom.
+# The clock is the test's.  Slots that passed: downtime.pl.
 use strict;
 use warnings;
 
@@ -45,20 +45,6 @@ sub settle
 	return;
 }
 
-# Nothing is scheduled from one time to another.
-sub downtime
-{
-	my ($from, $to) = @_;
-
-	at($from);
-	settle();
-	set_enabled($node, 'off');
-	at($to);
-	set_enabled($node, 'on');
-	settle();
-	return;
-}
-
 sub drop_all
 {
 	$node->safe_psql($db, 'SELECT aggjobs_drop_job(job_name) FROM aggjobs.jobs');
@@ -75,47 +61,19 @@ sub count_of
 at('00:00:30');
 $node->safe_psql($db, 'CREATE TABLE effect (job text, step integer, at timestamptz DEFAULT clock_timestamp())');
 
-subtest 'slots that passed' => sub {
-	add_job($node, $db, 'skip', '*/10 * * * *', 'SELECT 1', catch_up => q{'skip'});
-	add_job($node, $db, 'last', '*/10 * * * *', 'SELECT 1');
-	add_job($node, $db, 'all', '*/10 * * * *', 'SELECT 1', catch_up => q{'all'});
-	add_job($node, $db, 'few', '*/10 * * * *', 'SELECT 1', catch_up => q{'all'}, catch_up_limit => 2);
-	add_job($node, $db, 'young', '*/10 * * * *', 'SELECT 1', catch_up => q{'all'}, start_deadline => q{'15 minutes'});
-	add_job($node, $db, 'late', '*/10 * * * *', 'SELECT 1', start_deadline => q{'1 minute'});
-	add_job($node, $db, 'near', '*/10 * * * *', 'SELECT 1', catch_up => q{'skip'}, start_deadline => q{'6 minutes'});
-	downtime('00:10:00', '01:05:00');
-	is(rows_of('skip'), '00:10 succeeded, 00:20 missed 5 01:00', 'skip: none is run late');
-	is(rows_of('last'), '00:10 succeeded, 00:20 missed 4 00:50, 01:00 succeeded', 'last: the last one is');
-	is(rows_of('all'),
-		'00:10 succeeded, 00:20 succeeded, 00:30 succeeded, 00:40 succeeded, 00:50 succeeded, 01:00 succeeded',
-		'all: all are');
-	is(rows_of('few'), '00:10 succeeded, 00:20 missed 3 00:40, 00:50 succeeded, 01:00 succeeded',
-		'all, with a limit: the newest');
-	is(rows_of('young'), '00:10 succeeded, 00:20 missed 3 00:40, 00:50 succeeded, 01:00 succeeded',
-		'all, with a deadline: those that are not too old');
-	is(rows_of('late'), '00:10 succeeded, 00:20 missed 5 01:00', 'last, with a deadline: none is if it is too old');
-	is(rows_of('near'), '00:10 succeeded, 00:20 missed 4 00:50, 01:00 succeeded',
-		'skip, with a deadline: what is within it is not late');
-	is( count_of(q{string_agg(DISTINCT note, '; ' ORDER BY note)}, q{aggjobs.runs WHERE status = 'missed'}),
-		'not run in time, and catch_up is "all"; not run in time, and catch_up is "last"; not run in time, and catch_up is "skip"',
-		'the reason is told');
-	is( count_of('count(DISTINCT n)', q{(SELECT sum(slots) AS n FROM aggjobs.runs GROUP BY job_name) AS s}),
-		1, 'every slot is accounted for');
-	is( count_of(q{bool_and(started_at >= lag)}, q{(SELECT started_at,
-			lag(ended_at) OVER (ORDER BY slot) AS lag FROM aggjobs.runs WHERE job_name = 'all') AS r WHERE lag IS NOT NULL}),
-		't', 'in order, one after the other');
-};
-
 subtest 'a clock that is set forward and back' => sub {
+	add_job($node, $db, 'last', '*/10 * * * *', 'SELECT 1');
+	at('00:10:00');
+	settle();
 	at('01:30:00');
 	settle();
+	is(rows_of('last'), '00:10 succeeded, 00:20 missed 7 01:20, 01:30 succeeded', 'set forward: slots were missed');
 	at('00:30:00');
 	my ($run, $status) = run_to_end($node, $db, 'last');
 	is($status, 'succeeded', 'set back: the scheduler is at work');
 	at('01:30:00');
 	settle();
-	is(rows_of('last'), '00:10 succeeded, 00:20 missed 4 00:50, 01:00 succeeded, 01:10 missed 2 01:20, 01:30 succeeded',
-		'and no slot comes twice');
+	is(rows_of('last'), '00:10 succeeded, 00:20 missed 7 01:20, 01:30 succeeded', 'and no slot comes twice');
 	at('01:40:00');
 	settle();
 	like(rows_of('last'), qr/01:40 succeeded$/, 'the next one does');
@@ -185,6 +143,9 @@ subtest 'a slot that finds no worker before its deadline' => sub {
 	drop_all();
 	$node->safe_psql($db, q{SELECT aggjobs_drop_queue('one')});
 };
+
+# From here on the time is the real one.
+set_clock($node, $db, undef);
 
 subtest 'queues' => sub {
 	my $gate = $node->background_psql($db);
@@ -340,27 +301,39 @@ subtest 'order' => sub {
 };
 
 subtest 'a worker that reacts to nothing' => sub {
-	add_job($node, $db, 'deaf', undef, $FOREVER, timeout => q{'100 ms'});
+	my $health = sub { count_of('state', q{aggjobs.health WHERE check_name = 'unresponsive'}) };
+
+	# Its time limit is over once the clock is set on, and that is when it is stopped.
+	at('05:00:00');
+	add_job($node, $db, 'deaf', undef, $FOREVER, timeout => q{'1 minute'});
 	my $since = -s $node->logfile;
 	my $run = trigger($node, $db, 'deaf');
-	# Stopped before its time limit, or so early that nothing has begun.
-	wait_for($node, $db, qq{SELECT EXISTS (SELECT FROM aggjobs.runs WHERE run_id = $run AND worker_pid IS NOT NULL)});
-	my $pid = run_field($node, $db, $run, 'worker_pid');
+	my $pid = wait_in_command($node, $db, $run);
 	kill 'STOP', $pid;
-	wait_for($node, $db, qq{SELECT EXISTS (SELECT FROM aggjobs.workers WHERE state = 'unresponsive')
-		OR (SELECT status <> 'running' FROM aggjobs.runs WHERE run_id = $run)});
-  SKIP:
+	at('05:00:59');
+	is(count_of('state', "aggjobs.workers WHERE pid = $pid"), 'running', 'within its time limit it is let be');
+	# Each time the scheduler looks, it is a grace later.
+	for (['05:01:00', 'cancelling'], ['05:01:02', 'terminating'], ['05:01:04', 'unresponsive'])
 	{
-		skip 'it was over before it could be stopped', 4 if run_field($node, $db, $run, 'status') ne 'running';
-		is(count_of('state', q{aggjobs.health WHERE check_name = 'unresponsive'}), 'failing', 'health tells of it');
-		$node->wait_for_log(qr/worker with PID $pid does not react to SIGTERM/, $since);
-		kill 'CONT', $pid;
-		like(wait_for_end($node, $db, $run), qr/^(timed_out|cancelled)$/, 'it ends as soon as it goes on');
-		wait_for($node, $db, q{SELECT state = 'ok' FROM aggjobs.health WHERE check_name = 'unresponsive'});
-		pass('and all is well');
-		my @told = slurp_file($node->logfile, $since) =~ /does not react to SIGTERM/g;
-		is(scalar @told, 1, 'the log tells of it once');
+		my ($time, $next) = @$_;
+
+		at($time);
+		wait_for($node, $db, qq{SELECT state = '$next' FROM aggjobs.workers WHERE pid = $pid}, "it is $next");
+		is($health->(), $next eq 'unresponsive' ? 'failing' : 'ok', "$next: what health tells of it");
 	}
+	at('05:01:06');
+	$node->wait_for_log(qr/worker with PID $pid does not react to SIGTERM/, $since);
+	# Others look again meanwhile.
+	add_job($node, $db, 'another', undef, 'SELECT 1');
+	is((run_to_end($node, $db, 'another'))[1], 'succeeded', 'other jobs go on');
+	is(run_field($node, $db, $run, 'status'), 'running', 'its run goes on');
+	kill 'CONT', $pid;
+	is(wait_for_end($node, $db, $run), 'timed_out', 'it ends as soon as it goes on');
+	wait_for($node, $db, q{SELECT state = 'ok' FROM aggjobs.health WHERE check_name = 'unresponsive'});
+	my @told = slurp_file($node->logfile, $since) =~ /does not react to SIGTERM/g;
+	is(scalar @told, 1, 'the log has told of it once');
+	unlike(slurp_file($node->logfile, $since), qr/terminated by signal/, 'and nobody has killed it');
+	set_clock($node, $db, undef);
 };
 
 is(check_invariants($node, $db), '', 'all is as it should be in the end');
