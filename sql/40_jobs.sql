@@ -150,7 +150,7 @@ CREATE FUNCTION @extschema@.aggjobs_trigger(
 RETURNS bigint
 LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'aggjobs_trigger';
 COMMENT ON FUNCTION @extschema@.aggjobs_trigger(text, timestamptz, boolean) IS
-	'queue a run, which starts when the transaction commits, and return its id; at is an instant in the hour, day, ... to compute';
+	'queue a run, which starts when the transaction commits, and return its id; at is an instant in the hour, day, ... to compute; dry_run only says what would be done';
 
 CREATE PROCEDURE @extschema@.aggjobs_run(
 	name    text,
@@ -158,7 +158,7 @@ CREATE PROCEDURE @extschema@.aggjobs_run(
 	dry_run boolean DEFAULT false)
 LANGUAGE c AS 'MODULE_PATHNAME', 'aggjobs_run';
 COMMENT ON PROCEDURE @extschema@.aggjobs_run(text, timestamptz, boolean) IS
-	'run a job here and now, in this session, with a NOTICE for each step';
+	'run a job here and now, in this session, with a NOTICE for each step; dry_run only says what would be done';
 
 CREATE FUNCTION @extschema@.aggjobs_wait(
 	run_id  bigint,

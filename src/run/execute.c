@@ -17,6 +17,7 @@
 #include "base/clock.h"
 #include "base/settings.h"
 #include "base/spi.h"
+#include "miscadmin.h"
 #include "run/execute.h"
 #include "run/job_settings.h"
 #include "utils/fmgrprotos.h"
@@ -61,8 +62,23 @@ aj_execute_step(const Jsonb *step, AjStepHost *host)
 }
 
 /*
+ * aj_execute_may_here
+ *		May this session run what the owner of the job has written?
+ *
+ * It must have been opened by the owner: with the rights of somebody else it
+ * must not run, and a session that only acts as the owner could be led back by
+ * RESET ROLE to the rights that it came with.
+ */
+bool
+aj_execute_may_here(const AjJob *job)
+{
+	return job->owner == GetUserId() && job->owner == GetAuthenticatedUserId();
+}
+
+/*
  * aj_execute_plan
  *		Say in NOTICEs what a run of this job would do, and change nothing.
+ *		Nothing that the owner has written is run with the rights of another.
  */
 void
 aj_execute_plan(const AjJob *job, TimestampTz at)
@@ -72,6 +88,7 @@ aj_execute_plan(const AjJob *job, TimestampTz at)
 		.at = at,
 		.now = aj_now(),
 		.context = CurrentMemoryContext,
+		.may_look = aj_execute_may_here(job),
 	};
 
 	for (int i = 0; i < aj_json_length(job->steps); i++)

@@ -9,7 +9,8 @@
  * at the run goes on with those that are not done.
  *
  * The query and the command run as the current user, with the search_path of
- * the session.  No state, no locks of its own.
+ * the session; in a dry run the query only for the owner of the job.  No state,
+ * no locks of its own.
  *
  * Copyright (c) 2026, pg_aggjobs contributors
  *
@@ -106,8 +107,18 @@ static void
 plan(const Jsonb *step, const AjStepHost *host)
 {
 	TupleDesc desc;
-	Tuplestorestate *parts = list_parts(step, CurrentMemoryContext, &desc);
+	Tuplestorestate *parts;
 
+	if (!host->may_look)
+	{
+		ereport(NOTICE,
+				(errmsg("would run the command for each part: %s",
+						text_field(step, "command")),
+				 errdetail("The query that lists the parts is: %s",
+						   text_field(step, "parts_query"))));
+		return;
+	}
+	parts = list_parts(step, CurrentMemoryContext, &desc);
 	(void) aj_part_work(step, desc);
 	ereport(
 		NOTICE,

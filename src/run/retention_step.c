@@ -177,6 +177,24 @@ prepare(const AjRetentionRule *rule, const AjStepHost *host, AjRetire *retire)
 	return retire->before != AJ_NO_TIME;
 }
 
+/* The table of another may be a view, whose functions would be run to count. */
+static void
+plan_rule(const AjRetentionRule *rule, AjRetire *retire, bool may_look)
+{
+	if (may_look)
+		ereport(NOTICE,
+				(errmsg("retention would delete " INT64_FORMAT
+						" rows of \"%s\"",
+						aj_retire_plan(retire), rule->table_name)));
+	else
+		ereport(
+			NOTICE,
+			(errmsg(
+				 "retention would delete rows of \"%s\" that are older than %s",
+				 rule->table_name, rule->keep),
+			 errdetail("Only the owner of the job has them counted.")));
+}
+
 static void
 plan(const Jsonb *step, const AjStepHost *host)
 {
@@ -187,12 +205,8 @@ plan(const Jsonb *step, const AjStepHost *host)
 	{
 		AjRetire retire = {0};
 
-		if (!prepare(&rules[i], host, &retire))
-			continue;
-		ereport(NOTICE,
-				(errmsg("retention would delete " INT64_FORMAT
-						" rows of \"%s\"",
-						aj_retire_plan(&retire), rules[i].table_name)));
+		if (prepare(&rules[i], host, &retire))
+			plan_rule(&rules[i], &retire, host->may_look);
 	}
 }
 

@@ -88,17 +88,13 @@ commit_if_allowed(const SessionRun *s)
 	MemoryContextSwitchTo(s->host.context);
 }
 
-/*
- * The session must have been opened by the owner: one that only acts as the
- * owner could be led back by RESET ROLE to the rights it came with.
- */
 static void
 check_caller(const AjJob *job)
 {
 	int64 running;
 	const char *problem;
 
-	if (job->owner != GetUserId() || job->owner != GetAuthenticatedUserId())
+	if (!aj_execute_may_here(job))
 		ereport(
 			ERROR,
 			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),

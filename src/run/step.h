@@ -19,6 +19,7 @@ typedef struct AjStepHost
 	MemoryContext context; /* outlives the transactions of the run */
 	int slot_index;		   /* of the worker */
 	bool in_worker;
+	bool may_look;	 /* dry run: the owner's own queries may be run */
 	AjCommit commit; /* NULL if all is one transaction */
 	int64 rows_written;
 } AjStepHost;
@@ -31,7 +32,10 @@ typedef struct AjStepKind
 	/* Is the step well formed, and does it name things that exist? */
 	void (*check)(const Jsonb *step);
 
-	/* Say in NOTICEs what would be done. */
+	/*
+	 * Say in NOTICEs what would be done.  Unless host->may_look the caller is
+	 * not the owner: no query, table or view of the owner may be read.
+	 */
 	void (*plan)(const Jsonb *step, const AjStepHost *host);
 
 	/* Do it; add figures to "result". */

@@ -223,6 +223,33 @@ SELECT DISTINCT who, what FROM public.caught;
 DROP OWNED BY regress_a_super;
 DO $$ BEGIN EXECUTE 'DROP SCHEMA planted CASCADE'; END $$;
 
+-- ---------------------------------------------------------------- dry runs
+-- of a job of another: neither the query that lists its parts nor the view
+-- that its retention counts is run with the rights of who only wants to know
+SET SESSION AUTHORIZATION regress_a_mallory;
+CREATE FUNCTION mallory.dry(what text) RETURNS int LANGUAGE plpgsql AS $$ BEGIN PERFORM public.tell(what); RETURN 1; END $$;
+CREATE VIEW mallory.old AS SELECT timestamptz '2020-01-01' AS at WHERE mallory.dry('counted') = 1;
+SELECT aggjobs_create_job('a_dry', NULL, '[{"kind": "parts", "parts_query": "SELECT mallory.dry(''listed'') AS x", "command": "SELECT $1"},
+	{"kind": "retention", "table": "mallory.old", "column": "at", "keep": "1 day"}]') > 0 AS has_id;
+RESET SESSION AUTHORIZATION;
+-- what nobody hears of is not counted
+SET client_min_messages = notice;
+SELECT aggjobs_trigger('a_dry', dry_run => true);
+CALL aggjobs_run('a_dry', dry_run => true);
+-- nor by a superuser who has become the owner and could be led back
+SET ROLE regress_a_mallory;
+CALL aggjobs_run('a_dry', dry_run => true);
+RESET ROLE;
+SELECT who, what FROM public.caught;
+-- the owner's own dry run does look
+\c - regress_a_mallory
+CALL aggjobs_run('a_dry', dry_run => true);
+SELECT DISTINCT who, what FROM public.caught ORDER BY what;
+SELECT aggjobs_drop_job('a_dry');
+\c - :superuser
+SET client_min_messages = warning;
+TRUNCATE public.caught;
+
 -- ------------------------------------------------------------- row security
 -- a rollup has the rows that its owner sees, also if a superuser refreshes it
 CREATE TABLE public.shared (at timestamptz NOT NULL, tenant name, v int);
