@@ -31,6 +31,7 @@
 #include "miscadmin.h"
 #include "shmem/wake.h"
 #include "utils/acl.h"
+#include "utils/array.h"
 
 #define MOST_PREDECESSORS 100
 
@@ -84,10 +85,25 @@ refuse_circle(const AjJob *job)
 				 errhint("Take one of them out of \"after\".")));
 }
 
+/* No others than these go before a job any more. */
+static void
+forget_others(const AjJob *job, Datum *ids, int n)
+{
+	ArrayType *array = construct_array(ids, n, INT8OID, sizeof(int64),
+									   FLOAT8PASSBYVAL, TYPALIGN_DOUBLE);
+
+	(void) aj_catalog_run("DELETE FROM aggjobs.job_after a WHERE a.job_id = $1"
+						  " AND NOT a.after_job_id = ANY ($2)",
+						  AJ_ARGS(aj_arg_int8(job->job_id),
+								  aj_arg(INT8ARRAYOID, PointerGetDatum(array),
+										 false)));
+}
+
 /*
  * aj_after_set
  *		Let a job that is in the table run after the success of these, and of
- *		no others.
+ *		no others.  What has succeeded of those that it ran after already stays
+ *		noted: who declares the same once more must not lose a run.
  *
  * Errors: 42704 for a job that does not exist, 42501 for one that the caller
  * may not watch, 22023 for a circle or too many.
@@ -96,6 +112,8 @@ void
 aj_after_set(const AjJob *job, List *names)
 {
 	ListCell *cell;
+	Datum ids[MOST_PREDECESSORS];
+	int n = 0;
 
 	if (list_length(names) > MOST_PREDECESSORS)
 		ereport(ERROR,
@@ -106,14 +124,17 @@ aj_after_set(const AjJob *job, List *names)
 	(void) aj_catalog_run("LOCK TABLE aggjobs.job_after"
 						  " IN SHARE UPDATE EXCLUSIVE MODE",
 						  AJ_NO_ARGS);
-	(void) aj_catalog_run("DELETE FROM aggjobs.job_after WHERE job_id = $1",
-						  AJ_ARGS(aj_arg_int8(job->job_id)));
 	foreach (cell, names)
+	{
+		int64 other = find_predecessor(job, lfirst(cell))->job_id;
+
 		(void) aj_catalog_run(
 			"INSERT INTO aggjobs.job_after (job_id, after_job_id)"
 			" VALUES ($1, $2) ON CONFLICT DO NOTHING",
-			AJ_ARGS(aj_arg_int8(job->job_id),
-					aj_arg_int8(find_predecessor(job, lfirst(cell))->job_id)));
+			AJ_ARGS(aj_arg_int8(job->job_id), aj_arg_int8(other)));
+		ids[n++] = Int64GetDatum(other);
+	}
+	forget_others(job, ids, n);
 	refuse_circle(job);
 }
 

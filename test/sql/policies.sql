@@ -83,6 +83,30 @@ SELECT * FROM aggjobs_sync_jobs('[{"name": "p_a", "after": "p_b"}]');
 SELECT * FROM aggjobs_sync_jobs('[{"name": "p_a", "catch_up": "never"}]');
 SELECT * FROM aggjobs_sync_jobs('[{"name": "p_a", "after": ["p_b"]}, {"name": "p_b", "after": ["p_a"]}]');
 
+-- what has succeeded stays noted when the same is declared or set again
+SELECT * FROM aggjobs_sync_jobs('[{"name": "p_a", "command": "SELECT 1", "after": []}, {"name": "p_b", "command": "SELECT 1"},
+	{"name": "p_report", "command": "SELECT 1", "after": ["p_a", "p_b"]}]');
+CREATE FUNCTION queued_reports() RETURNS bigint LANGUAGE sql AS $$
+	SELECT count(*) FROM aggjobs.runs WHERE job_name = 'p_report' AND trigger = 'dependency'
+$$;
+SET client_min_messages = warning;
+CALL aggjobs_run('p_a');
+SELECT * FROM aggjobs_sync_jobs('[{"name": "p_report", "after": ["p_a", "p_b"]}]');
+SELECT aggjobs_alter_job('p_report', after => '{p_b,p_a,p_a}');
+CALL aggjobs_run('p_b');
+SELECT queued_reports();
+SELECT aggjobs_wait(max(run_id), '1 minute') FROM aggjobs.runs WHERE job_name = 'p_report';
+-- but not of a job that has left the list in between
+CALL aggjobs_run('p_a');
+SELECT aggjobs_alter_job('p_report', after => '{p_b}'), aggjobs_alter_job('p_report', after => '{p_a,p_b}');
+CALL aggjobs_run('p_b');
+SELECT queued_reports();
+CALL aggjobs_run('p_a');
+SELECT queued_reports();
+SELECT aggjobs_wait(max(run_id), '1 minute') FROM aggjobs.runs WHERE job_name = 'p_report';
+RESET client_min_messages;
+DROP FUNCTION queued_reports();
+
 -- who may: queues are everybody's, and of a foreign job one must be able to see the outcome
 CREATE ROLE regress_policies LOGIN;
 SELECT aggjobs_grant('regress_policies');
