@@ -28,6 +28,7 @@
 #include "catalog/retry.h"
 #include "catalog/run.h"
 #include "miscadmin.h"
+#include "utils/backend_status.h"
 
 /* Queue a run that somebody asked for, or a retry; returns its id. */
 int64
@@ -376,6 +377,17 @@ aj_run_retry(const AjRun *run)
 }
 
 /*
+ * The server keeps what it has once told of its processes until the end of the
+ * transaction, in which somebody may have asked long ago: one that has come
+ * since then would be taken for gone.
+ */
+static void
+look_at_processes_anew(void)
+{
+	pgstat_clear_backend_activity_snapshot();
+}
+
+/*
  * aj_run_cancel_session
  *		Cancel what the session does that has this run; false if none has it.
  *
@@ -387,6 +399,7 @@ aj_run_cancel_session(int64 run_id)
 	AjSpi spi;
 	bool cancelled = false;
 
+	look_at_processes_anew();
 	aj_spi_open(&spi, AJ_RIGHTS_CATALOG);
 	if (aj_spi_run("SELECT pg_cancel_backend(a.pid) FROM aggjobs.run r"
 				   " JOIN pg_stat_activity a ON a.pid = r.worker_pid"
@@ -411,6 +424,7 @@ aj_run_cancel_session(int64 run_id)
 int64 *
 aj_runs_orphaned(int64 job_id, int *n, MemoryContext context)
 {
+	look_at_processes_anew();
 	return aj_catalog_ids("SELECT r.run_id FROM aggjobs.run r"
 						  " WHERE r.status = 'running'"
 						  " AND ($1 = 0 OR r.job_id = $1)"

@@ -98,5 +98,26 @@ subtest 'a session that is interrupted while it stores the end' => sub {
 		0, 'no run is left running');
 };
 
+subtest 'a session that has looked at the processes before' => sub {
+	add_job($node, 'postgres', 'late', undef, $FOREVER);
+	my $session = $node->background_psql('postgres', on_error_stop => 0);
+	$session->query_safe(q{
+		\set VERBOSITY sqlstate
+		BEGIN;
+		SELECT count(*) FROM pg_stat_activity});
+	# Its worker is new, as none stays after a run.
+	my $run = trigger($node, 'postgres', 'late');
+	wait_in_command($node, 'postgres', $run);
+	$session->query(q{CALL aggjobs_run('late')});
+	is($session->{stderr} =~ /ERROR:\s+(\w+)/ ? $1 : '',
+		'55006', 'sees that a run of the job goes on');
+	$session->query('ROLLBACK');
+	$session->quit;
+	is(run_field($node, 'postgres', $run, 'status'), 'running', 'which it does');
+
+	$node->safe_psql('postgres', "SELECT aggjobs_cancel($run)");
+	is(wait_for_end($node, 'postgres', $run), 'cancelled', 'until it is cancelled');
+};
+
 $node->stop;
 done_testing();
