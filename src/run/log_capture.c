@@ -46,7 +46,7 @@ typedef struct KeptLine
 static emit_log_hook_type previous_hook = NULL;
 static MemoryContext context = NULL;
 static AjLogRing *ring = NULL;
-static int usual_level; /* below it the server's log gets nothing */
+static int usual_level; /* log_min_messages as the server has it */
 static int64 current_run = 0;
 static int nlines = 0;
 static int ndropped = 0;
@@ -126,6 +126,18 @@ capture(const ErrorData *error)
 		send_lines();
 }
 
+/*
+ * Would a message of this level be in the server's log anyway?  There LOG, as a
+ * level, ranks between ERROR and FATAL; its number is below that of NOTICE.
+ */
+static bool
+is_usual(int elevel)
+{
+	if (elevel == LOG || elevel == LOG_SERVER_ONLY)
+		return usual_level == LOG || usual_level <= ERROR;
+	return elevel >= (usual_level == LOG ? FATAL : usual_level);
+}
+
 static void
 on_message(ErrorData *error)
 {
@@ -137,7 +149,8 @@ on_message(ErrorData *error)
 	}
 	else if (current_run != 0 && error->elevel >= NOTICE)
 		capture(error);
-	if (error->elevel < usual_level && error->elevel >= NOTICE)
+	/* A run that has set the level itself gets what it wants. */
+	if (log_min_messages == NOTICE && !is_usual(error->elevel))
 		error->output_to_server = false;
 	if (previous_hook)
 		previous_hook(error);
@@ -157,7 +170,7 @@ aj_log_capture_register(int slot_index)
 	context = AllocSetContextCreate(TopMemoryContext, "pg_aggjobs log lines",
 									ALLOCSET_DEFAULT_SIZES);
 	usual_level = log_min_messages;
-	if (log_min_messages > NOTICE)
+	if (log_min_messages > NOTICE || log_min_messages == LOG)
 		SetConfigOption("log_min_messages", "notice", PGC_SUSET,
 						PGC_S_OVERRIDE);
 	previous_hook = emit_log_hook;

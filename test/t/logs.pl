@@ -142,5 +142,28 @@ subtest "the server's log keeps its own level" => sub {
 };
 
 leave($gate);
+
+# As levels of log_min_messages these keep all but LOG out, or that as well.
+add_function_job('levels', q{
+	RAISE NOTICE 'level %', 1;
+	RAISE WARNING 'level %', 2;
+	RAISE LOG 'level %', 3;});
+for my $level ('log', 'fatal')
+{
+	subtest "log_min_messages = $level" => sub {
+		$node->append_conf('postgresql.conf', "log_min_messages = $level\n");
+		$node->restart;
+		wait_for_scheduler($node, 'postgres');
+		my $before = -s $node->logfile;
+		my ($run) = run_to_end($node, 'postgres', 'levels');
+		is( log_field($run, q{string_agg(level || ' ' || message, ', ' ORDER BY seq)}),
+			'NOTICE level 1, WARNING level 2', 'lines are kept');
+		my $log = slurp_file($node->logfile, $before);
+		is( join(', ', $log =~ /(\w+:  level \d)/g),
+			$level eq 'log' ? 'LOG:  level 3' : '',
+			"the server's log keeps its own level");
+	};
+}
+
 $node->stop;
 done_testing();
