@@ -18,6 +18,7 @@
 #include "mb/pg_wchar.h"
 
 #define LONGEST 100
+#define LONGEST_STORED 16384
 
 typedef struct ErrorKind
 {
@@ -80,6 +81,24 @@ aj_clip(const char *text)
 			*c = '?';
 	}
 	return clipped;
+}
+
+/*
+ * aj_cut
+ *		"text" fit to be stored with a run or chunk: at most 16 kB of whole
+ *		characters, and how much there was besides; NULL stays NULL.
+ */
+const char *
+aj_cut(const char *text)
+{
+	size_t length = text == NULL ? 0 : strlen(text);
+	int kept;
+
+	if (length <= LONGEST_STORED)
+		return text;
+	kept = pg_mbcliplen(text, (int) length, LONGEST_STORED);
+	return psprintf("%.*s... (%zu bytes more)", kept, text,
+					length - (size_t) kept);
 }
 
 /* Whether an error with this SQLSTATE, or NULL, may be gone the next time. */

@@ -23,5 +23,6 @@ typedef enum AjErrorKind
 
 extern AjErrorKind aj_error_kind(const char *sqlstate);
 extern char *aj_clip(const char *text);
+extern const char *aj_cut(const char *text);
 
 #endif /* AJ_BASE_ERRORS_H */

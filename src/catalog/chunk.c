@@ -25,6 +25,7 @@
 #include "base/compat.h"
 
 #include "base/clock.h"
+#include "base/errors.h"
 #include "base/spi.h"
 #include "catalog/chunk.h"
 
@@ -264,7 +265,7 @@ aj_chunk_again(const AjChunk *chunk, const AjChunkError *error,
 		"UPDATE aggjobs.chunk SET state = 'waiting', ready_at = $3,"
 		" error = $4, sqlstate = $5 WHERE backfill_id = $1 AND chunk_no = $2",
 		AJ_ARGS(aj_arg_int8(chunk->backfill_id), aj_arg_int4(chunk->chunk_no),
-				aj_arg_time(ready_at), aj_arg_text(error->message),
+				aj_arg_time(ready_at), aj_arg_text(aj_cut(error->message)),
 				aj_arg_text(error->sqlstate)));
 }
 
@@ -364,7 +365,8 @@ end_with_error(const AjChunk *chunk, const char *state,
 		" error = $5, sqlstate = $6 WHERE backfill_id = $1 AND chunk_no = $2",
 		AJ_ARGS(aj_arg_int8(chunk->backfill_id), aj_arg_int4(chunk->chunk_no),
 				aj_arg_text(state), aj_arg_time(aj_now()),
-				aj_arg_text(error->message), aj_arg_text(error->sqlstate)));
+				aj_arg_text(aj_cut(error->message)),
+				aj_arg_text(error->sqlstate)));
 }
 
 /* The chunk can't be done; the rest goes on. */

@@ -203,17 +203,16 @@ aj_run_finish(int64 run_id, const AjRunEnd *end)
 		" peak_memory = nullif($16, 0), log_lines = $17,"
 		" log_dropped = $18"
 		" WHERE run_id = $1 AND status IN ('queued', 'running')",
-		AJ_ARGS(aj_arg_int8(run_id), aj_arg_text(end->status),
-				aj_arg_time(aj_now()), aj_arg_text(end->note),
-				aj_arg_text(end->error), aj_arg_text(end->sqlstate),
-				aj_arg_text(end->detail), aj_arg_text(end->hint),
-				aj_arg_text(end->context), aj_arg_int8(end->rows_written),
-				aj_arg_int8(used->wal_bytes), aj_arg_int8(used->buffers_hit),
-				aj_arg_int8(used->buffers_read),
-				aj_arg_int8(used->buffers_written),
-				aj_arg_float8(used->cpu_seconds),
-				aj_arg_int8(used->peak_memory), aj_arg_int4(end->log_lines),
-				aj_arg_int4(end->log_dropped)));
+		AJ_ARGS(
+			aj_arg_int8(run_id), aj_arg_text(end->status),
+			aj_arg_time(aj_now()), aj_arg_text(end->note),
+			aj_arg_text(aj_cut(end->error)), aj_arg_text(end->sqlstate),
+			aj_arg_text(aj_cut(end->detail)), aj_arg_text(aj_cut(end->hint)),
+			aj_arg_text(aj_cut(end->context)), aj_arg_int8(end->rows_written),
+			aj_arg_int8(used->wal_bytes), aj_arg_int8(used->buffers_hit),
+			aj_arg_int8(used->buffers_read), aj_arg_int8(used->buffers_written),
+			aj_arg_float8(used->cpu_seconds), aj_arg_int8(used->peak_memory),
+			aj_arg_int4(end->log_lines), aj_arg_int4(end->log_dropped)));
 	if (rows > 0)
 		update_job_state(run_id, end->status, aj_retry_queue(run_id, end));
 	aj_spi_close(&spi);

@@ -112,11 +112,12 @@ SELECT aggjobs_wait(:run, '60 s');
 SELECT status, sqlstate, error, detail, hint, context FROM aggjobs.runs WHERE run_id = :run;
 SELECT last_status, failures_in_a_row, last_run_id = :run AS this_one FROM aggjobs.jobs WHERE job_name = 'r_error';
 SELECT status, outcome FROM aggjobs_history('r_error');
--- also one of many megabytes
-SELECT aggjobs_alter_job('r_error', command => 'DO $d$ BEGIN RAISE EXCEPTION ''%'', repeat(''x'', 3000000); END $d$');
+-- of one of many megabytes the begin, and how much is missing; characters stay whole
+SELECT aggjobs_alter_job('r_error', command => 'DO $d$ BEGIN RAISE EXCEPTION ''a%'', repeat(''x€'', 1000000) USING DETAIL = repeat(''y'', 16385), HINT = repeat(''z'', 16384); END $d$');
 SELECT aggjobs_trigger('r_error') AS run \gset
 SELECT aggjobs_wait(:run, '60 s');
-SELECT status, sqlstate, length(error) BETWEEN 1 AND 3000000 AS kept FROM aggjobs.runs WHERE run_id = :run;
+SELECT status, sqlstate, octet_length(error) AS error, right(error, 26) AS error_ends, octet_length(detail) AS detail, right(detail, 18) AS detail_ends, octet_length(hint) AS hint
+FROM aggjobs.runs WHERE run_id = :run;
 
 -- ---------------------------------------------------------------- logs
 -- log lines are kept in order, and can be read from the end or since an instant
