@@ -26,6 +26,7 @@
 #include "base/limited.h"
 #include "miscadmin.h"
 #include "storage/latch.h"
+#include "storage/proc.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/resowner.h"
@@ -92,6 +93,23 @@ which_limit(ErrorData *error)
 		return AJ_LIMITED_LATE;
 	ReThrowError(error);
 	return AJ_LIMITED_DONE; /* not reached */
+}
+
+/*
+ * aj_limit_lock_waits
+ *		Wait at most so many milliseconds for each lock, or less where the
+ *		session says so; returns what AtEOXact_GUC() needs to undo it.
+ */
+int
+aj_limit_lock_waits(int milliseconds)
+{
+	int level = NewGUCNestLevel();
+
+	if (LockTimeout == 0 || LockTimeout > milliseconds)
+		(void) set_config_option("lock_timeout", psprintf("%d", milliseconds),
+								 PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE,
+								 true, 0, false);
+	return level;
 }
 
 /*

@@ -49,6 +49,7 @@ bool aj_gate_enabled = true;
 int aj_test_cell_width = 60000;
 int aj_test_commit_delay = 0;
 int aj_test_commit_lock = 0;
+int aj_test_rollup_wait = 600000;
 #endif
 
 typedef struct BoolSetting
@@ -94,6 +95,9 @@ static const IntSetting int_settings[] = {
 	{"aggjobs.test_commit_lock",
 	 "Advisory lock that a writer waits for between its look at the horizon and its commit; 0 means none.",
 	 &aj_test_commit_lock, 0, INT_MAX, PGC_USERSET, 0},
+	{"aggjobs.test_rollup_wait",
+	 "Time that a refresh waits for another one of the same rollup.",
+	 &aj_test_rollup_wait, 1, INT_MAX, PGC_USERSET, GUC_UNIT_MS},
 #endif
 	{"aggjobs.backfill_chunk_size",
 	 "Size of the raw rows that a chunk of a backfill reads, before anything is known of its pace.",

@@ -36,6 +36,7 @@ extern bool aj_gate_enabled;
 extern int aj_test_cell_width;
 extern int aj_test_commit_delay;
 extern int aj_test_commit_lock;
+extern int aj_test_rollup_wait;
 #endif
 
 extern void aj_settings_define(void);

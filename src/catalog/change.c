@@ -30,6 +30,7 @@
 #include "access/table.h"
 #include "access/xact.h"
 #include "access/xlog.h"
+#include "base/limited.h"
 #include "base/spi.h"
 #include "catalog/change.h"
 #include "catalog/indexing.h"
@@ -405,12 +406,7 @@ aj_change_absorb(Oid source)
 					   " LIMIT 1",
 					   AJ_ARGS(aj_arg_oid(source))) == 0)
 		return false;
-	level = NewGUCNestLevel();
-	/* A shorter limit of the session stays. */
-	if (LockTimeout == 0 || LockTimeout > LOCK_LIMIT)
-		(void) set_config_option("lock_timeout", psprintf("%d", LOCK_LIMIT),
-								 PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE,
-								 true, 0, false);
+	level = aj_limit_lock_waits(LOCK_LIMIT);
 	context.callback = tell_what_is_waited_for;
 	context.arg = get_rel_name(source);
 	context.previous = error_context_stack;

@@ -19,12 +19,22 @@
 #include "base/compat.h"
 
 #include "base/errors.h"
+#include "base/limited.h"
+#include "base/settings.h"
 #include "base/spi.h"
 #include "catalog/namespace.h"
 #include "catalog/rollup.h"
 #include "storage/lmgr.h"
 #include "utils/array.h"
+#include "utils/guc.h"
 #include "utils/lsyscache.h"
+
+/* Batches of a refresh commit one by one: who needs longer does not commit. */
+#ifdef AGGJOBS_TESTING
+#define LOCK_LIMIT aj_test_rollup_wait
+#else
+#define LOCK_LIMIT (10 * 60 * 1000)
+#endif
 
 #define ROLLUP_COLUMNS                                             \
 	"SELECT r.rollup_id, r.rollup_name, r.target::oid,"            \
@@ -432,22 +442,50 @@ read_again(AjRollup *rollup)
 	return true;
 }
 
+static void
+tell_what_is_waited_for(void *rollup)
+{
+	errcontext(
+		"waiting for rollup \"%s\", which another refresh, a backfill or retention works on",
+		((AjRollup *) rollup)->name);
+}
+
+/* Lock object and row; false if the row is gone. */
+static bool
+lock_or_say(AjRollup *rollup, LOCKMODE mode, const char *row_lock)
+{
+	ErrorContextCallback context;
+	int level = aj_limit_lock_waits(LOCK_LIMIT);
+	bool found;
+
+	context.callback = tell_what_is_waited_for;
+	context.arg = rollup;
+	context.previous = error_context_stack;
+	error_context_stack = &context;
+	lock_object(rollup->rollup_id, mode);
+	found =
+		aj_catalog_run(row_lock, AJ_ARGS(aj_arg_int8(rollup->rollup_id))) > 0;
+	error_context_stack = context.previous;
+	AtEOXact_GUC(true, level);
+	return found && read_again(rollup);
+}
+
 /*
  * aj_rollup_lock
  *		Keep other refreshes of a rollup, and retention of its source, waiting
  *		until the transaction ends; *rollup is then as it is now: how far it
  *		is, and what it is called, reads and is read by.  False if it was
  *		dropped, or replaced by another, meanwhile.
+ *
+ * Errors: 55P03 if another does not commit for ten minutes, or for as long as
+ * lock_timeout of the session says.
  */
 bool
 aj_rollup_lock(AjRollup *rollup)
 {
-	lock_object(rollup->rollup_id, ExclusiveLock);
-	if (aj_catalog_run("SELECT FROM aggjobs.rollup r"
-					   " WHERE r.rollup_id = $1 FOR NO KEY UPDATE",
-					   AJ_ARGS(aj_arg_int8(rollup->rollup_id))) == 0)
-		return false;
-	return read_again(rollup);
+	return lock_or_say(rollup, ExclusiveLock,
+					   "SELECT FROM aggjobs.rollup r"
+					   " WHERE r.rollup_id = $1 FOR NO KEY UPDATE");
 }
 
 /*
@@ -458,12 +496,9 @@ aj_rollup_lock(AjRollup *rollup)
 bool
 aj_rollup_lock_shared(AjRollup *rollup)
 {
-	lock_object(rollup->rollup_id, ShareLock);
-	if (aj_catalog_run("SELECT FROM aggjobs.rollup r"
-					   " WHERE r.rollup_id = $1 FOR KEY SHARE",
-					   AJ_ARGS(aj_arg_int8(rollup->rollup_id))) == 0)
-		return false;
-	return read_again(rollup);
+	return lock_or_say(rollup, ShareLock,
+					   "SELECT FROM aggjobs.rollup r"
+					   " WHERE r.rollup_id = $1 FOR KEY SHARE");
 }
 
 /* Keep refreshes of all rollups of a source waiting. */

@@ -22,8 +22,8 @@
  * A rollup over a rollup has its source refreshed first.
  *
  * Locks: that of the rollup (aj_rollup_lock; pieces of a backfill share it) until
- * the end of each transaction; who waits for it can be cancelled, and who holds it waits
- * LOCK_LIMIT for other locks.  Runs with the rights of the current user, who
+ * the end of each transaction; who waits for it does so for ten minutes, and who
+ * holds it waits LOCK_LIMIT for other locks.  Runs with the rights of the current user, who
  * must be able to read the source and write the target; for a superuser with
  * those of the target's owner (rollup/acting.h).
  *
