@@ -31,9 +31,10 @@ PG_FUNCTION_INFO_V1(aggjobs_test_hits);
 PG_FUNCTION_INFO_V1(aggjobs_test_waiting);
 
 /*
- * aggjobs_test_clock(at timestamptz, runs boolean) -> void
+ * aggjobs_test_clock(at timestamptz, runs boolean, noticed boolean) -> void
  *		Let the clock show this instant, and run on from there or stand still;
- *		NULL: the real time.  All our processes look at it at once.
+ *		NULL: the real time.  All our processes look at it at once if
+ *		"noticed"; if not, it is as when somebody sets the clock of the machine.
  */
 Datum
 aggjobs_test_clock(PG_FUNCTION_ARGS)
@@ -52,7 +53,8 @@ aggjobs_test_clock(PG_FUNCTION_ARGS)
 		else
 			aj_testing_set_clock(AJ_CLOCK_STANDING, at);
 	}
-	aj_segment_wake_all();
+	if (PG_GETARG_BOOL(2))
+		aj_segment_wake_all();
 	PG_RETURN_VOID();
 }
 

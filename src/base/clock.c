@@ -79,3 +79,18 @@ aj_milliseconds_until(TimestampTz instant)
 		return INT_MAX;
 	return (long) ((instant - now + 999) / 1000);
 }
+
+/*
+ * aj_clock_went_back
+ *		Has somebody set the clock back since the caller last asked, by more
+ *		than a second?  Then what he wanted to do "in a while" is far off now.
+ */
+bool
+aj_clock_went_back(TimestampTz *last_seen)
+{
+	TimestampTz now = aj_now();
+	bool back = now < *last_seen - USECS_PER_SEC;
+
+	*last_seen = now;
+	return back;
+}

@@ -194,12 +194,13 @@ aj_settings_define(void)
 	MarkGUCPrefixReserved("aggjobs");
 }
 
-/* Take over a changed configuration, if there is one. */
-void
+/* Take over the configuration if it is to be read again; false if not. */
+bool
 aj_settings_reload(void)
 {
 	if (!ConfigReloadPending)
-		return;
+		return false;
 	ConfigReloadPending = false;
 	ProcessConfigFile(PGC_SIGHUP);
+	return true;
 }

@@ -40,6 +40,6 @@ extern int aj_test_rollup_wait;
 #endif
 
 extern void aj_settings_define(void);
-extern void aj_settings_reload(void);
+extern bool aj_settings_reload(void);
 
 #endif /* AJ_BASE_SETTINGS_H */

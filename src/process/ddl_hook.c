@@ -65,7 +65,7 @@ make_way(Oid dboid, const char *reason)
 			break;
 		if (TimestampDifferenceExceeds(start, now, ASK_MS))
 			aj_slots_stop_database(dboid, AJ_STOP_LEAVE, reason, true);
-		aj_process_wait(LOOK_AGAIN_MS, "AggjobsMakeWay");
+		(void) aj_process_wait(LOOK_AGAIN_MS, "AggjobsMakeWay");
 	}
 }
 

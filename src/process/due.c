@@ -6,7 +6,9 @@
  * The table is the truth and the heap a copy: after an error or a restart it
  * is built again.  The slot after a slot is computed from that slot, not from
  * now, so a schedule does not drift, and a clock that is set back repeats no
- * slot; what becomes of slots that passed is up to process/catch_up.c.
+ * slot; what becomes of slots that passed is up to process/catch_up.c.  A slot
+ * that was planned by rules of its time zone that have been replaced since is
+ * planned anew when it is loaded.
  *
  * The heap is the server's pairing heap; ties go to the older job.
  *
@@ -177,6 +179,36 @@ first_slot(const AjJobPlan *plan, const AjSchedule *schedule, pg_tz *zone)
 	return next;
 }
 
+/*
+ * The planned slot as the rules of its zone are now: where these were changed
+ * since it was planned, it may not be one any more.  Only slots of calendars
+ * and clocks depend on rules; a zone moves by a day at most.
+ */
+static TimestampTz
+slot_by_new_rules(const AjJobPlan *plan, const AjSchedule *schedule,
+				  pg_tz *zone)
+{
+	TimestampTz planned = plan->next_slot;
+	TimestampTz after;
+	TimestampTz next;
+	char *before;
+
+	if (schedule->kind != AJ_SCHEDULE_CRON || TIMESTAMP_NOT_FINITE(planned) ||
+		(aj_next_slot(schedule, zone, planned - 1, &next) && next == planned))
+		return planned;
+	after = Min(planned, aj_now()) - 2 * USECS_PER_DAY;
+	if (!aj_next_slot(schedule, zone, Max(after, plan->known_since), &next) ||
+		!aj_job_replan(plan->job_id, planned, next))
+		return planned;
+	before = pstrdup(timestamptz_to_str(planned));
+	ereport(LOG,
+			(errmsg("the next slot of job " INT64_FORMAT
+					" is %s, no longer %s, by the rules of time zone \"%s\"",
+					plan->job_id, timestamptz_to_str(next), before,
+					aj_clip(plan->time_zone))));
+	return next;
+}
+
 static void
 load_plan(const AjJobPlan *plan)
 {
@@ -193,6 +225,8 @@ load_plan(const AjJobPlan *plan)
 		if (slot != AJ_NO_TIME)
 			(void) aj_job_replan(plan->job_id, AJ_NO_TIME, slot);
 	}
+	else
+		slot = slot_by_new_rules(plan, &schedule, zone);
 	job = hash_search(jobs, &plan->job_id, HASH_ENTER, NULL);
 	job->planned = false;
 	job->schedule = schedule;

@@ -42,7 +42,6 @@
 #include "utils/timestamp.h"
 
 #define RETRY_START_MS 5000
-#define START_TAKES_MS 10000
 #define INVALID_DATABASE (-2) /* datconnlimit after an interrupted DROP */
 
 static bool short_of_processes = false;
@@ -144,18 +143,13 @@ start_schedulers(TimestampTz *wake_at)
 		}
 		short_of_processes = false;
 		AJ_FAULT_POINT("at", "scheduler asked for");
-		*wake_at = Min(*wake_at,
-					   TimestampTzPlusMilliseconds(aj_now(), START_TAKES_MS));
 	}
 }
 
-/* A process that was asked for long ago and never came is asked for again. */
+/* A process that was asked for by then and never came is asked for again. */
 static void
-give_up_on_lost_starts(void)
+give_up_on_lost_starts(TimestampTz now, TimestampTz since)
 {
-	TimestampTz now = aj_now();
-	TimestampTz since = TimestampTzPlusMilliseconds(now, -START_TAKES_MS);
-
 	for (int i = 0; i < aj_segment()->ndatabases; i++)
 		if (aj_databases_is_starting(i, since))
 			aj_databases_start_failed(i, now);
@@ -169,6 +163,7 @@ void
 aj_launcher_main(Datum argument)
 {
 	TimestampTz next_scan = 0;
+	TimestampTz last_seen = 0;
 
 	aj_process_signals(NULL);
 	BackgroundWorkerInitializeConnection(NULL, NULL, 0);
@@ -181,21 +176,26 @@ aj_launcher_main(Datum argument)
 	for (;;)
 	{
 		TimestampTz now = aj_now();
+		TimestampTz since =
+			TimestampTzPlusMilliseconds(now, -AJ_START_TAKES_MS);
 		TimestampTz wake_at;
+		bool went_back = aj_clock_went_back(&last_seen);
 
 		CHECK_FOR_INTERRUPTS();
-		aj_settings_reload();
-		if (aj_launcher_take_rescan() || now >= next_scan)
+		(void) aj_settings_reload();
+		if (aj_launcher_take_rescan() || now >= next_scan || went_back)
 		{
 			scan_databases();
 			next_scan =
 				TimestampTzPlusMilliseconds(now,
 											(int64) aj_rescan_interval * 1000);
 		}
-		give_up_on_lost_starts();
+		/* by a clock that was set back, nothing was long ago */
+		give_up_on_lost_starts(now, went_back ? DT_NOEND : since);
 		wake_at = next_scan;
 		start_schedulers(&wake_at);
-		aj_process_wait(aj_milliseconds_until(wake_at), "AggjobsLauncher");
+		(void) aj_process_wait(aj_milliseconds_until(wake_at),
+							   "AggjobsLauncher");
 	}
 }
 

@@ -75,14 +75,16 @@ aj_process_signals(bool (*goes_on)(void))
  * aj_process_wait
  *		Sleep until the latch is set or the time is over; -1 waits for the
  *		latch alone.  "what" names the wait in pg_stat_activity from 17 on.
+ *		True if the latch was set.
  */
-void
+bool
 aj_process_wait(long milliseconds, const char *what)
 {
 	static uint32 events[4];
 	static const char *names[4];
 	int events_mask = WL_LATCH_SET | WL_EXIT_ON_PM_DEATH;
 	int i = 0;
+	int happened;
 
 	while (i < (int) lengthof(names) - 1 && names[i] != NULL &&
 		   names[i] != what)
@@ -94,9 +96,10 @@ aj_process_wait(long milliseconds, const char *what)
 	}
 	if (milliseconds >= 0)
 		events_mask |= WL_TIMEOUT;
-	(void) WaitLatch(MyLatch, events_mask, milliseconds, events[i]);
+	happened = WaitLatch(MyLatch, events_mask, milliseconds, events[i]);
 	ResetLatch(MyLatch);
 	CHECK_FOR_INTERRUPTS();
+	return (happened & WL_LATCH_SET) != 0;
 }
 
 /*

@@ -15,7 +15,7 @@
 extern volatile sig_atomic_t aj_shutdown_noted;
 
 extern void aj_process_signals(bool (*goes_on)(void));
-extern void aj_process_wait(long milliseconds, const char *what);
+extern bool aj_process_wait(long milliseconds, const char *what);
 extern bool aj_process_start(const char *name, const char *type,
 							 const char *function, int32 argument,
 							 BackgroundWorkerHandle **handle);

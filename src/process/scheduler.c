@@ -5,9 +5,10 @@
  *
  * One scheduler runs in each database that has the extension.  It sleeps on
  * its latch until the first job is due or something wakes it: a changed job,
- * a triggered run, a worker that is done, log lines.  With nothing due it
- * does not wake at all.  It never runs the user's SQL, so a bad job can stop
- * its own worker but not the clock.
+ * a triggered run, a worker that is done, log lines.  While a job is planned it
+ * looks at the clock every ten seconds, which may have been set; with nothing
+ * planned it does not wake at all.  It never runs the user's SQL, so a bad job
+ * can stop its own worker but not the clock.
  *
  * One pass is: what woke me, ends of workers, log lines, due slots, queued
  * runs, limits, history.  Each part has a file: due.c, dispatch.c, reap.c.
@@ -19,9 +20,10 @@
  *
  * Failure: a pass that errors is logged and tried again after a pause that
  * doubles up to a minute.  The process ends with the postmaster, on SIGTERM
- * (the launcher starts another), when the extension is not there, and when
- * DDL wants the database.  While the server is shut down it starts nothing,
- * and stays until the runs that go on are over or their time is.
+ * (the launcher starts another), when the extension is not there, when DDL
+ * wants the database, and at a reload after time zone files were installed.
+ * While the server is shut down it starts nothing, and stays until the runs
+ * that go on are over or their time is.
  *
  * Copyright (c) 2026, pg_aggjobs contributors
  *
@@ -48,6 +50,7 @@
 #include "shmem/databases.h"
 #include "shmem/slots.h"
 #include "storage/ipc.h"
+#include "time/zone_files.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
@@ -68,7 +71,9 @@ static bool must_load = true;
 static bool logs_wait = false;
 static TimestampTz store_logs_at = 0;
 static TimestampTz orphans_at = DT_NOEND;
-static int orphans_reported = 0; /* see aj_tx_try_again() */
+static int orphans_reported = 0;  /* see aj_tx_try_again() */
+static TimestampTz last_seen = 0; /* on the clock */
+static time_t zones_installed_at;
 
 /* Once it looks after runs; in the handler of a signal. */
 static bool
@@ -233,12 +238,13 @@ store_logs(int nslots, TimestampTz now)
 static TimestampTz
 pass(void)
 {
-	TimestampTz now = aj_now();
+	TimestampTz now;
 	TimestampTz wake_at;
 	TimestampTz look_again;
 	int nslots;
 
 	answer_wake_ups();
+	now = aj_now();
 	nslots = aj_slots_look(MyDatabaseId, slots);
 	wake_at = store_logs(nslots, now);
 	if (aj_reap_ends(slots, nslots))
@@ -291,6 +297,8 @@ may_end(TimestampTz *wake_at)
 		return true;
 	if (until == 0)
 		until = TimestampTzPlusMilliseconds(now, aj_shutdown_wait);
+	/* nor later if the clock is set back */
+	until = Min(until, TimestampTzPlusMilliseconds(now, aj_shutdown_wait));
 	terminate_at = TimestampTzPlusMilliseconds(until, aj_cancel_grace);
 	if (now >= until)
 		aj_slots_stop_database(MyDatabaseId, AJ_STOP_SHUTDOWN,
@@ -358,14 +366,50 @@ initialize(void)
 	aj_reap_init(context);
 }
 
+/* What was to be done in a while is far off by the clock as it is now. */
+static void
+hurry(void)
+{
+	aj_databases_post(MyDatabaseId, AJ_WAKE_ALL_JOBS | AJ_WAKE_RUNS, 0);
+	store_logs_at = 0;
+	if (orphans_at != DT_NOEND)
+		orphans_at = TimestampTzPlusMilliseconds(aj_now(), SESSION_ENDS_MS);
+}
+
 static void
 wait_until(TimestampTz wake_at, bool paused)
 {
+	bool woken;
+
 	do
-		aj_process_wait(wake_at == DT_NOEND ? -1
-											: aj_milliseconds_until(wake_at),
-						"AggjobsScheduler");
-	while (paused && aj_now() < wake_at && !aj_databases_held(entry));
+	{
+		long rest = aj_milliseconds_until(wake_at);
+
+		woken = aj_process_wait(wake_at == DT_NOEND
+									? -1
+									: Min(rest, AJ_LONGEST_SLEEP_MS),
+								"AggjobsScheduler");
+		if (aj_clock_went_back(&last_seen))
+		{
+			hurry();
+			return;
+		}
+	} while ((paused || !woken) && aj_now() < wake_at && !aj_shutdown_noted &&
+			 !aj_databases_held(entry));
+}
+
+/* Then another scheduler goes by the new rules (process/due.c). */
+static bool
+zones_were_installed(void)
+{
+	if (aj_zone_files_installed_at() == zones_installed_at)
+		return false;
+	ereport(
+		LOG,
+		(errmsg(
+			"time zone files were installed: the scheduler of database %u starts anew",
+			database)));
+	return true;
 }
 
 /*
@@ -391,6 +435,7 @@ aj_scheduler_main(Datum argument)
 		return;
 	}
 	initialize();
+	zones_installed_at = aj_zone_files_installed_at();
 	SetConfigOption("lock_timeout", LOCK_TIMEOUT, PGC_SUSET, PGC_S_OVERRIDE);
 
 	/*
@@ -404,7 +449,8 @@ aj_scheduler_main(Datum argument)
 		TimestampTz wake_at;
 
 		CHECK_FOR_INTERRUPTS();
-		aj_settings_reload();
+		if (aj_settings_reload() && zones_were_installed())
+			break;
 		MemoryContextReset(pass_context);
 		MemoryContextSwitchTo(pass_context);
 		wake_at = pass_or_pause(&errors);

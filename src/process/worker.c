@@ -121,8 +121,9 @@ wait_for_run(int slot, bool leave)
 		if (aj_now() >= until)
 			until = TimestampTzPlusMilliseconds(
 				aj_now(), Max(aj_worker_idle, SHORTEST_IDLE_MS));
-		aj_process_wait(aj_milliseconds_until(until), "AggjobsWorkerIdle");
-		aj_settings_reload();
+		(void) aj_process_wait(aj_milliseconds_until(until),
+							   "AggjobsWorkerIdle");
+		(void) aj_settings_reload();
 	}
 	return false;
 }
@@ -179,7 +180,7 @@ aj_worker_main(Datum argument)
 			break;
 		runs++;
 		reset_session();
-		aj_settings_reload();
+		(void) aj_settings_reload();
 		if (!wait_for_run(slot,
 						  leave || runs >= aj_worker_max_runs || has_grown()))
 			break;

@@ -380,7 +380,7 @@ work_on(Work *work)
 		MemoryContextReset(work->context);
 		MemoryContextSwitchTo(work->context);
 		memset(&chunk, 0, sizeof(AjChunk));
-		aj_settings_reload();
+		(void) aj_settings_reload();
 		if (make_way(work) && is_running(work->backfill->backfill_id))
 		{
 			taken = AJ_CHUNK_LATER;

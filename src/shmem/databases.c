@@ -188,7 +188,9 @@ aj_databases_forget_missing(const Oid *present, int npresent)
  *		mark it STARTING.
  *
  * False if there is none; *wait_until is then lowered to the time at which
- * one will be due.
+ * one will be due, or one that was asked for should be there.  No pause is
+ * longer than the longest, so one that seems to be is over: the clock was set
+ * back.
  */
 bool
 aj_databases_next_start(TimestampTz now, int *index, Oid *dboid,
@@ -202,11 +204,18 @@ aj_databases_next_start(TimestampTz now, int *index, Oid *dboid,
 	{
 		AjDatabase *database = &shared->databases[i];
 
+		if (database->state == AJ_DATABASE_STARTING &&
+			database->procno == AJ_NO_PROC)
+			*wait_until = Min(*wait_until,
+							  TimestampTzPlusMilliseconds(database->started_at,
+														  AJ_START_TAKES_MS));
 		if ((database->state != AJ_DATABASE_UNKNOWN &&
 			 database->state != AJ_DATABASE_WANTED) ||
 			database->holds > 0)
 			continue;
-		if (database->start_after > now)
+		if (database->start_after > now &&
+			database->start_after <=
+				TimestampTzPlusMilliseconds(now, MAX_RESTART_PAUSE_MS))
 		{
 			*wait_until = Min(*wait_until, database->start_after);
 			continue;

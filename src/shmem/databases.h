@@ -8,6 +8,9 @@
 #include "base/compat.h"
 #include "shmem/segment.h"
 
+/* A scheduler that has been asked for is there after so long, or never. */
+#define AJ_START_TAKES_MS 10000
+
 /* launcher */
 extern void aj_launcher_attach(void);
 extern bool aj_launcher_take_rescan(void);

@@ -293,6 +293,8 @@ aj_slots_escalate(int index, TimestampTz now)
 	bool turned_out = false;
 
 	lock_slots();
+	/* later only by a clock that was set back */
+	slot->stop_at = Min(slot->stop_at, now);
 	if (slot->state == AJ_SLOT_RUNNING && slot->stop == AJ_STOP_NONE &&
 		slot->deadline <= now)
 		ask_to_stop(slot, AJ_STOP_TIMEOUT, "time limit");

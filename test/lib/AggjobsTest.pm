@@ -279,7 +279,7 @@ sub install_testing
 
 	$node->safe_psql($database, q{
 		CREATE SCHEMA testing;
-		CREATE FUNCTION testing.clock(at timestamptz, runs boolean) RETURNS void
+		CREATE FUNCTION testing.clock(at timestamptz, runs boolean, noticed boolean) RETURNS void
 			LANGUAGE c AS '$libdir/pg_aggjobs', 'aggjobs_test_clock';
 		CREATE FUNCTION testing.now() RETURNS timestamptz
 			LANGUAGE c AS '$libdir/pg_aggjobs', 'aggjobs_test_now';
@@ -294,14 +294,16 @@ sub install_testing
 	return;
 }
 
-# set_clock(node, database, instant or undef for the real one, runs)
+# set_clock(node, database, instant or undef for the real one, runs, unnoticed);
+# our processes look at it at once, unless it is unnoticed.
 sub set_clock
 {
-	my ($node, $database, $at, $runs) = @_;
+	my ($node, $database, $at, $runs, $unnoticed) = @_;
 
 	$at = defined $at ? "'$at'" : 'NULL';
 	$runs = $runs ? 'true' : 'false';
-	$node->safe_psql($database, "SELECT testing.clock($at, $runs)");
+	$unnoticed = $unnoticed ? 'false' : 'true';
+	$node->safe_psql($database, "SELECT testing.clock($at, $runs, $unnoticed)");
 	return;
 }
 
