@@ -22,12 +22,14 @@
 
 #include "access/xact.h"
 #include "base/clock.h"
+#include "base/errors.h"
 #include "base/spi.h"
 #include "catalog/after.h"
 #include "catalog/backfill.h"
 #include "catalog/retry.h"
 #include "catalog/run.h"
 #include "miscadmin.h"
+#include "shmem/slots.h"
 #include "utils/backend_status.h"
 
 /* Queue a run that somebody asked for, or a retry; returns its id. */
@@ -319,10 +321,20 @@ aj_run_miss(int64 run_id)
 						  AJ_ARGS(aj_arg_int8(run_id), aj_arg_time(aj_now())));
 }
 
+/* One that a worker is about to begin with is locked: it is passed over. */
+static bool
+is_still_queued(int64 run_id)
+{
+	return aj_catalog_run("SELECT FROM aggjobs.run r WHERE r.run_id = $1"
+						  " AND r.status = 'queued' FOR UPDATE SKIP LOCKED",
+						  AJ_ARGS(aj_arg_int8(run_id))) > 0;
+}
+
 /*
  * aj_runs_replace
- *		Cancel what is queued of a job before a slot that takes its place;
- *		returns the run that is running, which is for the caller to stop, or 0.
+ *		Cancel what is queued of a job before a slot that takes its place, and
+ *		stop the worker that has begun with it meanwhile; returns the run that
+ *		is running, which is for the caller to stop, or 0.
  */
 int64
 aj_runs_replace(int64 job_id, TimestampTz slot)
@@ -341,7 +353,13 @@ aj_runs_replace(int64 job_id, TimestampTz slot)
 		CurrentMemoryContext);
 
 	for (int i = 0; i < n; i++)
-		(void) aj_run_finish(ids[i], &end);
+	{
+		if (is_still_queued(ids[i]))
+			(void) aj_run_finish(ids[i], &end);
+		else
+			(void) aj_slots_stop_run(MyDatabaseId, ids[i], AJ_STOP_CANCEL,
+									 end.note);
+	}
 	return aj_run_of_job(job_id);
 }
 

@@ -229,9 +229,10 @@ miss(void *arg)
 }
 
 /*
- * It is too late for this run: write that down, and let a schedule that counts
- * from the ends of runs count from here.  False if that has to be tried again,
- * because the row is locked or the disk is full.
+ * It is too late for this run: write that down, give the next of its job its
+ * turn, and let a schedule that counts from the ends of runs count from here.
+ * False if that has to be tried again, because the row is locked or the disk is
+ * full.
  */
 static bool
 note_missed(AjQueuedRun *run, TimestampTz now)
@@ -240,6 +241,7 @@ note_missed(AjQueuedRun *run, TimestampTz now)
 
 	if (!aj_tx_try_again("miss a slot", miss, &run->run_id, &reported))
 		return false;
+	must_read |= run->has_more;
 	aj_due_job_ended(run->job_id, now);
 	return true;
 }
@@ -319,6 +321,8 @@ aj_dispatch(const AjSlotView *slots, int nslots, TimestampTz now)
 		queue[kept++] = queue[i];
 	}
 	nqueue = kept;
+	if (must_read)
+		look_again = now;
 	note_shortage(picture.no_process);
 	if (picture.no_process)
 		look_again = Min(look_again,

@@ -45,6 +45,7 @@
 #define PRUNE_EVERY 20 /* ended runs of a job */
 #define PRUNE_ROWS 100 /* at a time */
 #define PRUNE_OLD_EVERY_MS (60 * 60 * 1000)
+#define LOCKED_LOGS_MS 1000
 #define STARTED_LATE_MS 10000
 #define ESCALATE_EVERY_MS 1000
 #define MAX_COUNTED 100000 /* jobs; above, the count begins anew */
@@ -113,31 +114,37 @@ add_lines(void *arg)
 }
 
 /*
- * Store the log lines of one slot; false if that has to be tried again,
- * because the worker is storing them itself and waits for somebody.
+ * Store the log lines of one slot; returns the milliseconds after which to look
+ * again, or 0 if there are no more: soon if there are by now, later if the
+ * worker is storing them itself and waits for somebody.
  */
-static bool
+static int
 store_lines(int index)
 {
 	Lines lines = {.ring = &aj_segment()->slots[index].log};
 
 	if (!aj_tx_try_again("store log lines", add_lines, &lines,
 						 &reported[index].lines))
-		return false;
-	aj_logring_forget(lines.ring, lines.position);
-	return true;
+		return LOCKED_LOGS_MS;
+	return aj_logring_forget(lines.ring, lines.position)
+		? 0
+		: AJ_STORE_LOGS_EVERY_MS;
 }
 
-/* Store the log lines that workers have written so far; false if some wait. */
-bool
+/*
+ * aj_reap_store_logs
+ *		Store the log lines that workers have written so far; returns the
+ *		milliseconds after which to look again, or 0 if that is all of them.
+ */
+int
 aj_reap_store_logs(const AjSlotView *slots, int nslots)
 {
-	bool all = true;
+	int again = 0;
 
 	for (int i = 0; i < nslots; i++)
 		if (slots[i].has_log)
-			all &= store_lines(slots[i].index);
-	return all;
+			again = Max(again, store_lines(slots[i].index));
+	return again;
 }
 
 /* The end that a slot tells of, of a run that its worker did not end. */
@@ -247,6 +254,13 @@ job_ended(int64 job_id)
 	count_run(job_id);
 	aj_due_job_ended(job_id, aj_now());
 	aj_dispatch_job_ended();
+}
+
+/* A job has had a run in a session. */
+void
+aj_reap_count_run(int64 job_id)
+{
+	count_run(job_id);
 }
 
 /*

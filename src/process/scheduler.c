@@ -57,7 +57,6 @@
 
 #define FIRST_PAUSE_MS 1000
 #define LONGEST_PAUSE_MS 60000
-#define STORE_LOGS_EVERY_MS 200
 #define LOCK_TIMEOUT "100ms" /* nobody may stop the clock by a lock */
 #define SESSION_ENDS_MS 200	 /* from its word to its end */
 
@@ -193,6 +192,7 @@ load_everything(void)
 	(void) aj_tx_try("cancel copied runs", cancel_copied, NULL);
 	load_jobs();
 	aj_dispatch_requeue();
+	logs_wait = true; /* of lines that came while there was no scheduler */
 	must_load = false;
 }
 
@@ -210,6 +210,8 @@ answer_wake_ups(void)
 		load_jobs();
 	else if (wake & AJ_WAKE_JOBS)
 		aj_due_load(jobs, njobs);
+	for (int i = 0; i < njobs && (wake & AJ_WAKE_SESSION_RUN); i++)
+		aj_reap_count_run(jobs[i]);
 	if (wake & AJ_WAKE_RUNS)
 		aj_dispatch_requeue();
 	if (wake & AJ_WAKE_LOGS)
@@ -218,20 +220,21 @@ answer_wake_ups(void)
 		orphans_at = TimestampTzPlusMilliseconds(aj_now(), SESSION_ENDS_MS);
 }
 
-/* Log lines are stored a few times a second at most, many in one go. */
 static TimestampTz
 store_logs(int nslots, TimestampTz now)
 {
+	int again;
+
 	if (!logs_wait)
 		return DT_NOEND;
 	if (now < store_logs_at)
 		return store_logs_at;
-	logs_wait = !aj_reap_store_logs(slots, nslots);
-	store_logs_at = TimestampTzPlusMilliseconds(
-		aj_now(), logs_wait ? FIRST_PAUSE_MS : STORE_LOGS_EVERY_MS);
-	if (logs_wait)
-		return store_logs_at;
-	return DT_NOEND;
+	again = aj_reap_store_logs(slots, nslots);
+	logs_wait = again > 0;
+	store_logs_at =
+		TimestampTzPlusMilliseconds(aj_now(),
+									Max(again, AJ_STORE_LOGS_EVERY_MS));
+	return logs_wait ? store_logs_at : DT_NOEND;
 }
 
 /* One pass; returns when the next is due at the latest. */

@@ -48,20 +48,24 @@ copy_out(const AjLogRing *ring, uint64 at, char *data, size_t length)
  * aj_logring_put
  *		Worker: add a line; false if it does not fit now.  *was_empty tells
  *		whether the reader may be asleep.
+ *
+ * The reader moves the tail and then looks at the head, we move the head and
+ * then look at the tail: one of the two sees what the other has done.
  */
 bool
 aj_logring_put(AjLogRing *ring, const AjLogLine *line, bool *was_empty)
 {
 	uint64 head = pg_atomic_read_u64(&ring->head);
-	uint64 tail = pg_atomic_read_u64(&ring->tail);
 	size_t size = LINE_HEADER + line->length;
 
-	*was_empty = head == tail;
-	if (AJ_LOG_RING_SIZE - (head - tail) < size)
+	*was_empty = false;
+	if (AJ_LOG_RING_SIZE - (head - pg_atomic_read_u64(&ring->tail)) < size)
 		return false;
 	copy_in(ring, head, (const char *) line, size);
 	pg_write_barrier();
 	pg_atomic_write_u64(&ring->head, head + size);
+	pg_memory_barrier();
+	*was_empty = pg_atomic_read_u64(&ring->tail) >= head;
 	return true;
 }
 
@@ -88,11 +92,13 @@ aj_logring_get(AjLogRing *ring, uint64 position, AjLogLine *line)
 	return at + LINE_HEADER + line->length;
 }
 
-/* Reader: lines before "position" are stored. */
-void
+/* Reader: lines before "position" are stored; false if there are more by now. */
+bool
 aj_logring_forget(AjLogRing *ring, uint64 position)
 {
 	pg_memory_barrier();
 	if (position > pg_atomic_read_u64(&ring->tail))
 		pg_atomic_write_u64(&ring->tail, position);
+	pg_memory_barrier();
+	return pg_atomic_read_u64(&ring->tail) == pg_atomic_read_u64(&ring->head);
 }

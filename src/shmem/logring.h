@@ -23,6 +23,6 @@ typedef struct AjLogLine
 extern bool aj_logring_put(AjLogRing *ring, const AjLogLine *line,
 						   bool *was_empty);
 extern uint64 aj_logring_get(AjLogRing *ring, uint64 position, AjLogLine *line);
-extern void aj_logring_forget(AjLogRing *ring, uint64 position);
+extern bool aj_logring_forget(AjLogRing *ring, uint64 position);
 
 #endif /* AJ_SHMEM_LOGRING_H */

@@ -59,6 +59,14 @@ aj_wake_job(int64 job_id)
 		pending.jobs[pending.njobs++] = job_id;
 }
 
+/* A job was run in this session. */
+void
+aj_wake_job_ran(int64 job_id)
+{
+	aj_wake_job(job_id);
+	pending.wake |= AJ_WAKE_SESSION_RUN;
+}
+
 /* A run was queued. */
 void
 aj_wake_runs(void)

@@ -9,6 +9,7 @@
 
 extern void aj_wake_register(void);
 extern void aj_wake_job(int64 job_id);
+extern void aj_wake_job_ran(int64 job_id);
 extern void aj_wake_runs(void);
 extern void aj_wake_extension(bool present);
 extern void aj_wake_hold(Oid dboid);

@@ -154,6 +154,11 @@ subtest 'the history is pruned' => sub {
 	wait_for_runs('pruned', "count(*) BETWEEN $keep AND $keep + 20");
 	is(runs('pruned', 'max(run_id)'), $last, 'the newest runs are kept');
 	is(runs('pruned', 'count(*)', "run_id = $first"), 0, 'the oldest go');
+
+	add_job($node, 'postgres', 'called', undef, 'SELECT 1', keep_successes => $keep);
+	$node->safe_psql('postgres', q{CALL aggjobs_run('called');} x $runs);
+	wait_for_runs('called', "count(*) BETWEEN $keep AND $keep + 20");
+	pass('those of sessions, too');
 };
 
 subtest 'slots that passed while the server was down' => sub {
