@@ -223,21 +223,31 @@ COMMENT ON COLUMN aggjobs.workers.wait_event IS 'what it waits for';
 COMMENT ON COLUMN aggjobs.workers.blocked_by IS 'processes whose locks it waits for';
 
 CREATE VIEW aggjobs.queues AS
+WITH runs AS (
+    SELECT j.queue,
+           count(*) FILTER (WHERE r.status = 'running') AS running,
+           count(*) FILTER (WHERE r.status = 'queued') AS waiting,
+           min(coalesce(r.ready_at, r.queued_at)) FILTER (WHERE r.status = 'queued') AS since
+    FROM aggjobs.run r JOIN aggjobs.job j USING (job_id)
+    WHERE r.status IN ('queued', 'running') AND j.backfill_id IS NULL
+    GROUP BY j.queue),
+jobs AS (
+    SELECT j.queue, count(*) AS jobs FROM aggjobs.job j WHERE j.backfill_id IS NULL GROUP BY j.queue)
 SELECT q.queue_name,
        q.min_workers,
        q.max_workers,
-       (SELECT count(*) FROM aggjobs.job j WHERE j.queue = q.queue_name) AS jobs,
-       (SELECT count(*) FROM aggjobs.run r JOIN aggjobs.job j USING (job_id)
-        WHERE r.status = 'running' AND j.queue = q.queue_name) AS running,
-       (SELECT count(*) FROM aggjobs.run r JOIN aggjobs.job j USING (job_id)
-        WHERE r.status = 'queued' AND j.queue = q.queue_name) AS waiting,
-       (SELECT pg_catalog.clock_timestamp() - min(coalesce(r.ready_at, r.queued_at))
-        FROM aggjobs.run r JOIN aggjobs.job j USING (job_id)
-        WHERE r.status = 'queued' AND j.queue = q.queue_name
-          AND coalesce(r.ready_at, r.queued_at) <= pg_catalog.clock_timestamp()) AS longest_wait
-FROM aggjobs.queue q;
-COMMENT ON VIEW aggjobs.queues IS 'queues: limits, and what runs and waits in them';
-COMMENT ON COLUMN aggjobs.queues.queue_name IS 'name';
+       coalesce(j.jobs, 0) AS jobs,
+       coalesce(r.running, 0) AS running,
+       coalesce(r.waiting, 0) AS waiting,
+       CASE WHEN r.since <= pg_catalog.clock_timestamp()
+            THEN pg_catalog.clock_timestamp() - r.since END AS longest_wait
+FROM (SELECT g.queue_name, g.min_workers, g.max_workers FROM aggjobs.queue g
+      UNION ALL
+      SELECT NULL, 0, pg_catalog.current_setting('aggjobs.max_workers', true)::integer) q
+     LEFT JOIN runs r ON r.queue IS NOT DISTINCT FROM q.queue_name
+     LEFT JOIN jobs j ON j.queue IS NOT DISTINCT FROM q.queue_name;
+COMMENT ON VIEW aggjobs.queues IS 'queues: limits, and what runs and waits in them; and the same of jobs without queue';
+COMMENT ON COLUMN aggjobs.queues.queue_name IS 'name; NULL: jobs without queue';
 COMMENT ON COLUMN aggjobs.queues.min_workers IS 'idle workers that are kept for it';
 COMMENT ON COLUMN aggjobs.queues.max_workers IS 'runs that may go on at once; aggjobs.max_workers limits those of all queues';
 COMMENT ON COLUMN aggjobs.queues.jobs IS 'jobs that use it';

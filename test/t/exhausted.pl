@@ -40,6 +40,9 @@ subtest 'many jobs are due at once' => sub {
 	is( $node->safe_psql('postgres', q{
 			SELECT string_agg(DISTINCT status, ' ') FROM aggjobs.runs}),
 		'queued running', 'those that find no worker wait');
+	my $waiting = $node->safe_psql('postgres', q{
+		SELECT waiting = (SELECT count(*) FROM aggjobs.runs WHERE status = 'queued') AND longest_wait > '0' FROM aggjobs.queues WHERE queue_name IS NULL});
+	is($waiting, 't', 'how many, and for how long, is in aggjobs.queues');
 	$gate->query_safe('SELECT pg_advisory_unlock(1)');
 	wait_for($node, 'postgres', qq{
 		SELECT count(*) = $JOBS FROM aggjobs.runs WHERE status = 'succeeded'});
