@@ -264,14 +264,15 @@ aj_reap_count_run(int64 job_id)
 }
 
 /*
- * Give the slot of a worker that has ended free, once its end is stored.  What
- * can't be stored now stays in the slot for the next look.
+ * Give the slot of a worker that has ended free, once its end and its lines are
+ * stored.  What can't be stored now stays in the slot for the next look.
  */
 static void
 reap_ended(const AjSlotView *slot)
 {
-	if (slot->has_log)
-		(void) store_lines(slot->index);
+	bool lines_wait =
+		slot->has_log && store_lines(slot->index) == LOCKED_LOGS_MS;
+
 	if (!slot->run_recorded)
 	{
 		if (!aj_tx_try_again("end a run", finish_run,
@@ -280,6 +281,8 @@ reap_ended(const AjSlotView *slot)
 			return;
 		aj_slots_tell_run_ended();
 	}
+	if (lines_wait)
+		return;
 	if (!slot->run_recorded || slot->unnoticed)
 		job_ended(slot->job_id);
 	reported[slot->index] = (Reported){0};
