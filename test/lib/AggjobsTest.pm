@@ -391,6 +391,10 @@ sub wrong_records
 		SELECT 'a run that is over has no end: ' || run_id
 		FROM aggjobs.run WHERE status NOT IN ('queued', 'running') AND ended_at IS NULL
 		UNION ALL
+		SELECT 'a process has worked for two owners: ' || worker_pid
+		FROM aggjobs.run WHERE worker_pid IS NOT NULL
+		GROUP BY worker_pid, worker_start HAVING count(DISTINCT owner) > 1
+		UNION ALL
 		SELECT 'a slot of a worker that is gone: ' || coalesce(pid, 0)
 		FROM aggjobs.workers w WHERE pid IS NOT NULL AND NOT EXISTS (SELECT FROM pg_stat_activity a WHERE a.pid = w.pid)
 		UNION ALL

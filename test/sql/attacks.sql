@@ -391,6 +391,16 @@ SELECT left(regexp_replace(s, E'[\u0001-\u001f\u007f-\u009f]', '?', 'g'), 60) AS
 SELECT count(*) FROM aggjobs.jobs WHERE job_name ~ E'[\u0001-\u001f\u007f-\u009f]' OR length(job_name) > 100 OR job_name = 'z';
 RESET SESSION AUTHORIZATION;
 
+-- ------------------------------------------------ members of pg_signal_backend
+-- may not end launcher and scheduler, which have the rights of a superuser
+SELECT string_agg(pid::text, ',') AS ours FROM pg_stat_activity WHERE backend_type IN ('pg_aggjobs launcher', 'pg_aggjobs scheduler') \gset
+GRANT pg_signal_backend TO regress_a_mallory;
+SET SESSION AUTHORIZATION regress_a_mallory;
+SELECT count(*) > 1 AS several, bool_and(try(format('SELECT pg_terminate_backend(%s)', pid)) ~ '^42501') AS refused
+FROM unnest(string_to_array(:'ours', ',')) AS pid;
+RESET SESSION AUTHORIZATION;
+REVOKE pg_signal_backend FROM regress_a_mallory;
+
 -- nobody's code ran as anybody else
 SELECT * FROM public.caught;
 \c :main
