@@ -427,6 +427,7 @@ aj_scheduler_main(Datum argument)
 
 	aj_process_signals(outlives_shutdown);
 	entry = DatumGetInt32(argument);
+	AJ_FAULT_POINT("at", "started");
 	if (!aj_databases_attach_scheduler(entry, &database))
 		return;
 	before_shmem_exit(at_exit, (Datum) 0);

@@ -145,6 +145,16 @@ subtest 'runs queued while there is no scheduler' => sub {
 	is(wait_for_end($node, 'postgres', $run), 'succeeded', 'are run');
 };
 
+subtest 'a scheduler that was asked for and never came' => sub {
+	install_testing($node, 'postgres');
+	arm($node, 'postgres', 'scheduler at: started', 'fatal');
+	end_process('pg_aggjobs scheduler');
+	wait_for($node, 'postgres', q{SELECT testing.hits('scheduler at: started') = 2}, 'it is asked for again');
+	wait_for_scheduler($node, 'postgres');
+	pass('long before the launcher looks at all databases again');
+	release($node, 'postgres', 'scheduler at: started');
+};
+
 subtest 'a launcher that was started again knows new databases' => sub {
 	end_process('pg_aggjobs launcher');
 	$node->safe_psql('postgres', 'CREATE DATABASE app');
