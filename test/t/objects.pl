@@ -139,6 +139,96 @@ subtest 'DROP MATVIEW' => sub {
 	sql(q{SELECT aggjobs_drop_job('refreshes')}, q{DROP MATERIALIZED VIEW matview});
 };
 
+subtest 'a view that a command reads' => sub {
+	my $since = now();
+	my $ddl = session();
+
+	sql(q{CREATE TABLE plain (v int)}, q{INSERT INTO plain VALUES (1)}, q{CREATE VIEW seen AS SELECT v FROM plain},
+		q{CREATE TABLE copied (v int)}, q{SELECT aggjobs_set_queue('one', 1)});
+	add_job($node, 'postgres', 'reads', undef, 'INSERT INTO copied SELECT v FROM seen', queue => q{'one'});
+	add_job($node, 'postgres', 'reads long', undef, 'SELECT v, pg_advisory_xact_lock_shared(1) FROM seen', queue => q{'one'});
+	is_run(trigger($node, 'postgres', 'reads'), 'succeeded', undef, 'as it was');
+
+	# A run that waits for the view, and one that is queued behind another.
+	$ddl->query_safe('BEGIN; CREATE OR REPLACE VIEW seen AS SELECT v + 1 AS v, v AS more FROM plain');
+	my $run = trigger($node, 'postgres', 'reads');
+	wait_for_table($run);
+	$ddl->query_safe('COMMIT');
+	is_run($run, 'succeeded', undef, 'replaced while the run waits');
+	is(sql(q{SELECT string_agg(v::text, ',' ORDER BY v) FROM copied}), '1,2', 'and it reads the new one');
+
+	hold();
+	my $long = trigger($node, 'postgres', 'reads long');
+	wait_in_command($node, 'postgres', $long);
+	$run = trigger($node, 'postgres', 'reads');
+	for my $change ('DROP VIEW seen', 'CREATE OR REPLACE VIEW seen AS SELECT v + 2 AS v, v AS more FROM plain')
+	{
+		is((sqlstate_of($node, 'postgres', "SET lock_timeout = '100ms';\n$change;"))[0], '55P03', "$change: waits for the run that reads it");
+	}
+	$ddl->query_until(qr/dropping/, "\\echo dropping\nDROP VIEW seen;\n");
+	wait_for($node, 'postgres', q{SELECT EXISTS (SELECT FROM pg_stat_activity WHERE query = 'DROP VIEW seen;' AND wait_event = 'relation')});
+	is(run_field($node, 'postgres', $run, 'status'), 'queued', 'another run is queued');
+	let_go();
+	is_run($long, 'succeeded', undef, 'the one that reads it');
+	is_run($run, 'failed', qr/^42P01 relation "seen" does not exist$/, 'dropped while it is queued');
+
+	sql(q{CREATE VIEW seen AS SELECT v FROM plain});
+	$ddl->query_safe('BEGIN; DROP VIEW seen');
+	$run = trigger($node, 'postgres', 'reads');
+	wait_for_table($run);
+	$ddl->query_safe('COMMIT');
+	is_run($run, 'failed', qr/^42P01 relation "seen" does not exist$/, 'dropped while the run waits');
+	sql(q{CREATE VIEW seen AS SELECT v + 4 AS v FROM plain});
+	is_run(trigger($node, 'postgres', 'reads'), 'succeeded', undef, 'made again');
+	is(sql(q{SELECT string_agg(v::text, ',' ORDER BY v) FROM copied}), '1,2,5', 'no run has left half of its work');
+	$ddl->quit;
+	sql(q{SELECT aggjobs_drop_job('reads'), aggjobs_drop_job('reads long')}, q{SELECT aggjobs_drop_queue('one')}, q{DROP VIEW seen}, q{DROP TABLE plain, copied});
+	clock_goes_on($since);
+};
+
+subtest 'a view that is the source of a rollup' => sub {
+	my $since = now();
+	my $ddl = session();
+	my $replace = sub { "CREATE OR REPLACE VIEW seen AS SELECT at, v + $_[0] AS v FROM raw" };
+	my $wrong = q{SELECT count(*) FROM (
+		(SELECT bucket, total FROM %s EXCEPT SELECT date_trunc('hour', at, 'UTC'), sum(v) FROM seen GROUP BY 1) UNION ALL
+		(SELECT date_trunc('hour', at, 'UTC'), sum(v) FROM seen GROUP BY 1 EXCEPT SELECT bucket, total FROM %s)) AS d};
+
+	sql(q{CREATE TABLE raw (at timestamptz NOT NULL, v int)}, $replace->(0),
+		q{INSERT INTO raw SELECT date_trunc('hour', now()) - g * interval '30 minutes', g FROM generate_series(1, 20) AS g},
+		q{SELECT aggjobs_create_rollup('kept', $q$SELECT date_trunc('hour', at, 'UTC') AS bucket, sum(v) AS total FROM seen GROUP BY 1$q$,
+			schedule => NULL, lookback => 1000)});
+	make_job('fills', '[{"kind": "rollup", "rollup": "kept"}]');
+	is_run(trigger($node, 'postgres', 'fills'), 'succeeded', undef, 'as it was');
+	is(sql(sprintf $wrong, 'kept', 'kept'), 0, 'the table is right');
+
+	$ddl->query_safe('BEGIN; ' . $replace->(1));
+	my $run = trigger($node, 'postgres', 'fills');
+	wait_for_table($run);
+	$ddl->query_safe('COMMIT');
+	is_run($run, 'succeeded', undef, 'replaced while the run waits');
+	is(sql(sprintf $wrong, 'kept', 'kept'), 0, 'the table is as the new one has it');
+	is(sql(sprintf $wrong, 'kept_live', 'kept_live'), 0, 'so is the live view');
+
+	is((sqlstate_of($node, 'postgres', 'DROP VIEW seen;'))[0], '2BP01', 'DROP VIEW without CASCADE is refused');
+	# One that is renamed away is another; the rollup follows it.
+	sql(q{ALTER VIEW seen RENAME TO seen_elsewhere});
+	is_run(trigger($node, 'postgres', 'fills'), 'succeeded', undef, 'renamed');
+	sql(q{ALTER VIEW seen_elsewhere RENAME TO seen});
+
+	# What is dropped with it is the rollup, too, so that is what the run waits for.
+	$ddl->query_safe('BEGIN; DROP VIEW seen CASCADE');
+	$run = trigger($node, 'postgres', 'fills');
+	wait_for($node, 'postgres', qq{SELECT EXISTS (SELECT FROM aggjobs.workers WHERE run_id = $run AND cardinality(blocked_by) = 1)});
+	$ddl->query_safe('COMMIT');
+	is_run($run, 'failed', qr/^42704 rollup "kept" was dropped$/, 'dropped while the run waits');
+	is_run(trigger($node, 'postgres', 'fills'), 'failed', qr/^42704 rollup "kept" does not exist, or its table was dropped$/, 'later');
+	is(sql(q{SELECT count(*) > 0 FROM kept}), 't', 'the table stays, with its rows');
+	$ddl->quit;
+	sql(q{SELECT aggjobs_drop_job('fills')}, q{DROP TABLE kept, raw});
+	clock_goes_on($since);
+};
+
 subtest 'ALTER TABLE source while a run waits' => sub {
 	make_source();
 	my $ddl = session();
