@@ -39,6 +39,7 @@
 #include "shmem/slots.h"
 #include "shmem/wake.h"
 #include "tcop/utility.h"
+#include "utils/builtins.h"
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
 
@@ -131,16 +132,37 @@ before_create_database(const CreatedbStmt *statement)
 		make_way(dboid, "the database is being copied");
 }
 
+/*
+ * Where nobody may connect our workers can't either, so slots wait there until
+ * they can again.
+ */
+static void
+before_allow_connections(const char *database, const char *allow)
+{
+	bool allowed;
+
+	if (!parse_bool(allow, &allowed))
+		return;
+	if (allowed)
+		aj_wake_rescan();
+	else
+		make_way_for_other(database, "the database is closed to connections");
+}
+
 /* A template has no scheduler, or others could not copy it. */
 static void
 before_alter_database(const AlterDatabaseStmt *statement)
 {
+	const char *allow = option_text(statement->options, "allow_connections");
+
 	if (option_text(statement->options, "tablespace") != NULL)
 		make_way_for_other(statement->dbname, "the database is being moved");
 	if (option_text(statement->options, "is_template") != NULL)
 		make_way_for_owner(
 			statement->dbname,
 			"the database is made a template, or is none any more");
+	if (allow != NULL)
+		before_allow_connections(statement->dbname, allow);
 }
 
 static bool
