@@ -578,9 +578,10 @@ UNION ALL
 SELECT 'waiting',
        CASE WHEN count(*) = 0 THEN 'ok' ELSE 'degraded' END,
        CASE WHEN count(*) = 0 THEN 'no run waits for a worker'
-            ELSE pg_catalog.format('%s runs have waited for a worker since %s', count(*), min(r.queued_at)) END
+            ELSE pg_catalog.format('%s runs have waited for a worker since %s', count(*), min(coalesce(r.ready_at, r.queued_at))) END
 FROM aggjobs.run r
-WHERE r.status = 'queued' AND r.queued_at < pg_catalog.clock_timestamp() - interval '5 minutes'
+-- an attempt that is not ready waits for its time
+WHERE r.status = 'queued' AND coalesce(r.ready_at, r.queued_at) < pg_catalog.clock_timestamp() - interval '5 minutes'
 UNION ALL
 SELECT 'unresponsive',
        CASE WHEN count(*) = 0 THEN 'ok' ELSE 'failing' END,
