@@ -378,6 +378,20 @@ subtest 'a rollup over one that somebody else refreshes' => sub {
 	is_run($run, 'succeeded', undef, 'when the other is over');
 	is(sql(q{SELECT count(*) FROM (TABLE days EXCEPT SELECT date_trunc('day', at, 'UTC'), sum(v) FROM fact GROUP BY 1) AS d}),
 		0, 'it has computed from all of it');
+
+	# one that holds the rollup below, with nothing to take in
+	sql(q{ALTER SYSTEM SET aggjobs.test_rollup_wait = '200ms'}, q{SELECT pg_reload_conf()});
+	$user->query_safe(q{BEGIN; CALL aggjobs_refresh('hours', '2025-03-01 UTC')});
+	add_job($node, 'postgres', 'waits', undef, q{CALL aggjobs_refresh('days', '2025-03-01 UTC')}, retries => 0);
+	$run = trigger($node, 'postgres', 'waits');
+	is_run($run, 'failed', qr/^55P03 /, 'a rollup is not waited for without end');
+	like(run_field($node, 'postgres', $run, 'context'),
+		qr/^waiting for rollup "hours", which another refresh, a backfill or retention works on$/m, 'and it says which');
+	$user->query_safe('COMMIT');
+	sql(q{ALTER SYSTEM RESET aggjobs.test_rollup_wait}, q{SELECT pg_reload_conf()});
+	$run = trigger($node, 'postgres', 'waits');
+	is_run($run, 'succeeded', undef, 'once it is free, it is refreshed');
+	sql(q{SELECT aggjobs_drop_job('waits')});
 	$user->quit;
 	sql(q{SELECT aggjobs_drop_job('patient'), aggjobs_drop_job('impatient')},
 		q{SELECT aggjobs_drop_rollup('days')}, q{SELECT aggjobs_drop_rollup('hours')}, q{DROP TABLE fact});
