@@ -15,6 +15,7 @@ use strict;
 use warnings;
 
 use AggjobsTest;
+use LeaksTest;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
@@ -28,10 +29,13 @@ my $db = 'postgres';
 my %done;          # how often each disturbance was done
 my $violations = 0;
 my $number = 0;    # of servers made so far
+my @nodes;         # all of them
+my $log_seen = 0;  # how much of the primary's log is of earlier rounds
+my $paused_at;     # when the last round's jobs were
 
 srand($seed);
 
-my $CONF = <<'CONF';
+my $CONF = $LEAKS_CONF . <<'CONF';
 restart_after_crash = on
 wal_keep_size = 256MB
 max_worker_processes = 24
@@ -57,6 +61,8 @@ sub say
 my $primary = start_node('server' . ++$number, streaming => 1, conf => $CONF);
 my $standby;
 
+push @nodes, $primary;
+
 # ---------------------------------------------------------------- the work
 
 sub command
@@ -66,15 +72,18 @@ sub command
 	return qq[jsonb_build_object('kind', 'command', 'command', \$c\$$sql\$c\$)];
 }
 
-# Each step notes its effect, with the slot or run that it was for, in its own
-# transaction: the run is the newest attempt that is running.
+# Each step notes its effect, with the attempt that it was done by, in its own
+# transaction: it is the one that is running.
 sub effect
 {
 	my ($job, $step) = @_;
 
-	return qq{INSERT INTO effect SELECT job_id, coalesce(slot, queued_at), coalesce(retry_of, run_id), $step
+	return qq{INSERT INTO effect SELECT job_id, run_id, $step
 		FROM aggjobs.runs WHERE job_name = '$job' AND status = 'running'};
 }
+
+# More than fits into memory, so that it needs temporary files.
+my $SORT = q{SELECT count(*) FROM (SELECT g, repeat('x', 100) FROM generate_series(1, 200000) AS g ORDER BY 2, 1 OFFSET 0) AS s};
 
 my @JOBS = (
 	[ 'plain', '* * * * * *', {}, 2 ],
@@ -89,7 +98,8 @@ my @JOBS = (
 sub make_jobs
 {
 	$primary->safe_psql($db, q{
-		CREATE TABLE effect (job_id bigint, slot timestamptz, run_id bigint, step integer);
+		CREATE TABLE effect (job_id bigint, run_id bigint, step integer);
+		CREATE TABLE big AS SELECT g FROM generate_series(1, 20000) AS g;
 		CREATE TABLE busy (i integer);
 		CREATE TABLE event (at timestamptz NOT NULL, kind text, v integer);
 		CREATE INDEX ON event (at);
@@ -111,6 +121,10 @@ sub make_jobs
 	add_job($primary, $db, 'slow', '*/6 * * * * *', $FOREVER, timeout => q{'1 second'});
 	add_job($primary, $db, 'locked', '*/2 * * * * *', q{INSERT INTO busy VALUES (1)}, settings => q{'{"lock_timeout": "500ms"}'});
 	add_job($primary, $db, 'greedy', '*/7 * * * * *', q{SELECT repeat('x', 300000000)}, memory_limit => q{'32MB'}, retries => 0);
+	add_job($primary, $db, 'sorts', undef, $SORT, settings => q{'{"work_mem": "64kB"}'}, retries => 0);
+	add_job($primary, $db, 'parallel', '*/2 * * * * *', q{SELECT count(*) FROM big}, retries => 0, settings => q{'{"parallel_setup_cost": "0",
+		"parallel_tuple_cost": "0", "min_parallel_table_scan_size": "0"}'});
+	add_job($primary, $db, 'temporary', '*/3 * * * * *', q{CREATE TEMP TABLE own AS SELECT 1 AS one}, retries => 0);
 	return;
 }
 
@@ -171,6 +185,7 @@ sub make_standby
 	$standby = PostgreSQL::Test::Cluster->new($name);
 	$standby->init_from_backup($primary, $name, has_streaming => 1);
 	$standby->start;
+	push @nodes, $standby;
 	return;
 }
 
@@ -183,15 +198,29 @@ sub fail_over
 	$standby->promote;
 	$primary = $standby;
 	$standby = undef;
+	$log_seen = 0;
 	return;
 }
 
-# A disk that is full: temporary files and rows fail with 53100.
+# A run, and how it ended: "status sqlstate".
+sub try_job
+{
+	my ($job) = @_;
+	my $run = try_psql("SELECT aggjobs_trigger('$job')") || return '';
+
+	return try_psql(qq{SELECT aggjobs_wait($run, '5 seconds')}) . ' ' . try_psql("SELECT sqlstate FROM aggjobs.runs WHERE run_id = $run");
+}
+
+# No room for temporary files: queries that need them, also those of jobs, fail.
+# A worker that was there already may not have heard of it.
 sub full_disk
 {
 	try_psql(q{ALTER SYSTEM SET temp_file_limit = '64kB'});
 	try_psql(q{SELECT pg_reload_conf()});
-	try_psql(q{SELECT count(*) FROM (SELECT g, repeat('x', 100) FROM generate_series(1, 200000) AS g ORDER BY 2, 1) AS s});
+	try_psql($SORT);
+	try_psql(q{SELECT pg_terminate_backend(pid) FROM aggjobs.workers WHERE state = 'idle'});
+	$done{'no room for a job'}++;
+	$done{'and it failed for it'}++ if try_job('sorts') eq 'failed 53400';
 	try_psql(q{ALTER SYSTEM RESET temp_file_limit});
 	try_psql(q{SELECT pg_reload_conf()});
 	return;
@@ -222,6 +251,7 @@ my %disturbances = (
 	'scheduler SIGTERM' => sub { signal('TERM', 'pg_aggjobs scheduler') },
 	'scheduler SIGKILL' => sub { signal('KILL', 'pg_aggjobs scheduler') if rand() < 0.2 },
 	'launcher SIGTERM' => sub { signal('TERM', 'pg_aggjobs launcher') },
+	'launcher SIGKILL' => sub { signal('KILL', 'pg_aggjobs launcher') if rand() < 0.2 },
 	'session SIGTERM' => sub { signal('TERM', 'client backend') },
 	'worker stopped a while' => sub {
 		my @pids = pids_of('pg_aggjobs worker');
@@ -270,6 +300,13 @@ my %disturbances = (
 
 # -------------------------------------------------------------- the check
 
+# Each run with itself and the attempts before it.
+my $ATTEMPTS = q{
+	WITH RECURSIVE attempts (run_id, before, retry_of) AS (
+		SELECT run_id, run_id, retry_of FROM aggjobs.run
+		UNION ALL SELECT a.run_id, r.run_id, r.retry_of FROM attempts a JOIN aggjobs.run r ON r.run_id = a.retry_of)};
+my $NAMES = join ', ', map { "'$_->[0]'" } @JOBS;
+
 my %CHECKS = (
 	'an attempt has two rows' => q{
 		SELECT job_name, slot, attempt FROM aggjobs.run WHERE slot IS NOT NULL
@@ -291,14 +328,24 @@ my %CHECKS = (
 		SELECT a.job_name, a.run_id, b.run_id FROM aggjobs.run a JOIN aggjobs.run b ON a.job_id = b.job_id AND a.run_id < b.run_id
 		WHERE a.started_at < coalesce(b.ended_at, 'infinity') AND b.started_at < coalesce(a.ended_at, 'infinity')
 		  AND 'crashed' NOT IN (a.status, b.status)},
-	'a step is done twice' => q{
-		SELECT job_id, slot, step, count(*) FROM effect e JOIN aggjobs.job USING (job_id)
-		GROUP BY job_id, slot, step HAVING count(*) > 1},
-	'a run succeeded without its effects' => q{
-		SELECT r.job_name, r.run_id FROM aggjobs.run r JOIN aggjobs.job j USING (job_id)
-		WHERE r.status = 'succeeded' AND r.job_name IN ('plain', 'all', 'skip', 'queue', 'replace', 'deadline', 'nice')
-		  AND r.slot IS NOT NULL AND (SELECT count(*) FROM effect e WHERE e.job_id = r.job_id AND e.slot = r.slot)
+	# An attempt goes on where the one that it tries again has ended.
+	'a step is done twice' => qq{
+		$ATTEMPTS SELECT a.run_id, e.step, count(*) FROM attempts a JOIN effect e ON e.run_id = a.before
+		GROUP BY a.run_id, e.step HAVING count(*) > 1},
+	'a run succeeded without its effects' => qq{
+		$ATTEMPTS SELECT r.job_name, r.run_id, r.trigger FROM aggjobs.run r JOIN aggjobs.job j USING (job_id)
+		WHERE r.status = 'succeeded' AND r.job_name IN ($NAMES)
+		  AND (SELECT count(*) FROM attempts a JOIN effect e ON e.run_id = a.before WHERE a.run_id = r.run_id)
 			<> jsonb_array_length(j.steps)},
+	'an effect is of no run' => q{
+		SELECT e.* FROM effect e WHERE NOT EXISTS (SELECT FROM aggjobs.run r WHERE r.run_id = e.run_id AND r.job_id = e.job_id)},
+	# The round before may have left half of what it takes for one.
+	'jobs followed more often than those before them succeeded' => q{
+		SELECT f.n, p.n, q.n FROM
+			(SELECT count(*) AS n FROM aggjobs.run WHERE job_name = 'follows' AND trigger = 'dependency') AS f,
+			(SELECT count(*) AS n FROM aggjobs.run WHERE job_name = 'plain' AND status = 'succeeded') AS p,
+			(SELECT count(*) AS n FROM aggjobs.run WHERE job_name = 'queue' AND status = 'succeeded') AS q
+		WHERE f.n > least(p.n, q.n) + 1},
 	'a run is open' => q{
 		SELECT run_id, job_name, status FROM aggjobs.run WHERE status IN ('queued', 'running')},
 	'a worker is left' => q{
@@ -348,6 +395,48 @@ sub comes_true
 	return 1;
 }
 
+# Once all those before it have succeeded since it last ended, a job is queued
+# again; none that ended after the pause counts.  The instants are of different
+# processes.
+sub check_follows
+{
+	my $rows = try_psql(qq{
+		SELECT f.ended, p.ended, q.ended FROM
+			(SELECT coalesce(max(ended_at), '-infinity') + interval '1 second' AS ended FROM aggjobs.run WHERE job_name = 'follows') AS f,
+			LATERAL (SELECT min(ended_at) AS ended FROM aggjobs.run WHERE job_name = 'plain' AND status = 'succeeded' AND ended_at > f.ended) AS p,
+			LATERAL (SELECT min(ended_at) AS ended FROM aggjobs.run WHERE job_name = 'queue' AND status = 'succeeded' AND ended_at > f.ended) AS q
+		WHERE greatest(p.ended, q.ended) < '$paused_at'::timestamptz - interval '1 second' AND p.ended IS NOT NULL AND q.ended IS NOT NULL});
+
+	violate('a job did not follow', $rows) if $rows ne '';
+	return;
+}
+
+# Processes come and go as we look, so what is amiss must stay.
+sub stays_amiss
+{
+	my ($look) = @_;
+	my $until = time + 5;
+	my @found;
+
+	do { @found = eval { $look->() } } while (@found && time < $until);
+	return join "\n", @found;
+}
+
+sub check_leaks
+{
+	my $processes = stays_amiss(sub { unknown_processes($primary, $db) });
+	my $segments = stays_amiss(sub { leaked_segments($primary) });
+	my $tables = try_psql($ORPHANED_TABLES);
+
+	violate('a process that nobody knows', $processes) if $processes ne '';
+	violate('shared memory that nobody has', $segments) if $segments ne '';
+	# The server itself leaves those of sessions that could not end in order.
+	violate('temporary tables are left', $tables) if $tables ne '' && !was_interrupted($primary, $log_seen);
+	try_psql("DROP TABLE $_ CASCADE") for split /\n/, $tables;
+	$log_seen = -s $primary->logfile;
+	return;
+}
+
 sub check
 {
 	comes_true(q{SELECT count(*) > 0 FROM pg_stat_activity
@@ -359,6 +448,7 @@ sub check
 	comes_true("SELECT status NOT IN ('queued', 'running') FROM aggjobs.runs WHERE run_id = " . ($run || 0))
 	  or violate('a trigger has no effect', $run);
 	# Nothing new from here on; what waits for another attempt has its time.
+	$paused_at = try_psql(q{SELECT clock_timestamp()});
 	try_psql(q{SELECT aggjobs_pause(NULL)});
 	comes_true(q{SELECT NOT EXISTS (SELECT FROM aggjobs.runs WHERE status IN ('queued', 'running'))})
 	  or violate('runs do not end', try_psql(q{SELECT run_id, job_name, status, queued_at, ready_at, worker_pid FROM aggjobs.runs
@@ -371,6 +461,8 @@ sub check
 		eval { ($status, $rows) = $primary->psql($db, $CHECKS{$what}); };
 		violate($what, $status == 0 ? $rows : 'could not be asked') if $status != 0 || $rows ne '';
 	}
+	check_follows();
+	check_leaks();
 	return;
 }
 
@@ -415,13 +507,13 @@ while (time - $began < $minutes * 60)
 }
 
 say(join ', ', map { "$_ $done{$_}" } sort keys %done);
-for my $node (grep { defined } $primary, $standby)
+violate('no job has met a full disk', '') if ($done{'no room for a job'} // 0) > 3 && !$done{'and it failed for it'};
+for my $node (@nodes)
 {
-	my $log = slurp_file($node->logfile);
-	my @bad = $log =~ /^.*(?:TRAP|AddressSanitizer|signal (?:6|7|8|11)).*$/mg;
+	my @bad = slurp_file($node->logfile) =~ /^.*(?:PANIC|TRAP|AddressSanitizer|terminated by signal (?:4|6|7|8|11)\b).*$/mg;
 
 	violate('the log of ' . $node->name, join "\n", @bad) if @bad;
-	$node->stop('immediate', fail_ok => 1);
 }
+$_->stop('immediate', fail_ok => 1) for grep { defined } $primary, $standby;
 is($violations, 0, "$round rounds without a violation, seed $seed");
 done_testing();
