@@ -228,12 +228,29 @@ aggjobs_wait(PG_FUNCTION_ARGS)
 static bool
 cancel_queued(int64 run_id, const char *note)
 {
-	AjRunEnd end = {.status = "cancelled", .note = note};
-	AjRun *run = aj_run_find(run_id);
+	AjRunEnd end = {
+		.status = "cancelled",
+		.only_queued = true,
+		.note = note,
+	};
 
-	if (run == NULL || strcmp(run->status, "queued") != 0)
-		return false;
 	return aj_run_finish(run_id, &end);
+}
+
+/* Has a worker begun with this run?  Then it stores how the run ends. */
+static bool
+worker_has(int64 run_id)
+{
+	AjSlotView *slots =
+		palloc(sizeof(AjSlotView) * (Size) aj_segment()->nslots);
+	int n = aj_slots_look(MyDatabaseId, slots);
+	bool has = false;
+
+	for (int i = 0; i < n; i++)
+		has |= slots[i].run_id == run_id && slots[i].state == AJ_SLOT_RUNNING &&
+			!slots[i].run_recorded;
+	pfree(slots);
+	return has;
 }
 
 /*
@@ -241,6 +258,10 @@ cancel_queued(int64 run_id, const char *note)
  *		A queued run will not start.  A running one is asked to stop at once,
  *		also if this transaction is rolled back; its worker is ended when it
  *		has not stopped after aggjobs.cancel_grace.
+ *
+ * What a worker has begun is left to it, also while the table says queued: it
+ * may hold the row and wait for a session that runs the job and has yet to
+ * commit, for which we would wait, too.
  */
 Datum
 aggjobs_cancel(PG_FUNCTION_ARGS)
@@ -248,17 +269,20 @@ aggjobs_cancel(PG_FUNCTION_ARGS)
 	AjRun *run = run_argument(fcinfo);
 	char *note = psprintf("cancelled by %s",
 						  GetUserNameFromId(GetSessionUserId(), false));
-	bool stopped;
+	bool stopped = false;
 
 	aj_require_primary(fcinfo);
 	if (is_over(run->status))
 		PG_RETURN_BOOL(false);
-	stopped = cancel_queued(run->run_id, note);
-	if (stopped)
-		aj_wake_job(run->job_id); /* may count its next slot from here */
 	if (aj_segment_present())
-		stopped |=
+		stopped =
 			aj_slots_stop_run(MyDatabaseId, run->run_id, AJ_STOP_CANCEL, note);
+	if (!(stopped && worker_has(run->run_id)) &&
+		cancel_queued(run->run_id, note))
+	{
+		stopped = true;
+		aj_wake_job(run->job_id); /* may count its next slot from here */
+	}
 	if (!stopped)
 		stopped = aj_run_cancel_session(run->run_id);
 	PG_RETURN_BOOL(stopped);

@@ -186,7 +186,8 @@ update_job_state(int64 run_id, const char *status, bool tried_again)
  *		Give a run its final status, and its job the outcome; queue another
  *		attempt, or the jobs that run after this one; end what it leads.
  *
- * False if the run had one already, or is gone; nothing is changed then.
+ * False if the run had one already, or is gone, or runs and end->only_queued;
+ * nothing is changed then.
  */
 bool
 aj_run_finish(int64 run_id, const AjRunEnd *end)
@@ -204,17 +205,20 @@ aj_run_finish(int64 run_id, const AjRunEnd *end)
 		" buffers_written = $14, cpu_seconds = $15,"
 		" peak_memory = nullif($16, 0), log_lines = $17,"
 		" log_dropped = $18"
-		" WHERE run_id = $1 AND status IN ('queued', 'running')",
-		AJ_ARGS(
-			aj_arg_int8(run_id), aj_arg_text(end->status),
-			aj_arg_time(aj_now()), aj_arg_text(end->note),
-			aj_arg_text(aj_cut(end->error)), aj_arg_text(end->sqlstate),
-			aj_arg_text(aj_cut(end->detail)), aj_arg_text(aj_cut(end->hint)),
-			aj_arg_text(aj_cut(end->context)), aj_arg_int8(end->rows_written),
-			aj_arg_int8(used->wal_bytes), aj_arg_int8(used->buffers_hit),
-			aj_arg_int8(used->buffers_read), aj_arg_int8(used->buffers_written),
-			aj_arg_float8(used->cpu_seconds), aj_arg_int8(used->peak_memory),
-			aj_arg_int4(end->log_lines), aj_arg_int4(end->log_dropped)));
+		" WHERE run_id = $1"
+		" AND (status = 'queued' OR status = 'running' AND NOT $19)",
+		AJ_ARGS(aj_arg_int8(run_id), aj_arg_text(end->status),
+				aj_arg_time(aj_now()), aj_arg_text(end->note),
+				aj_arg_text(aj_cut(end->error)), aj_arg_text(end->sqlstate),
+				aj_arg_text(aj_cut(end->detail)),
+				aj_arg_text(aj_cut(end->hint)),
+				aj_arg_text(aj_cut(end->context)),
+				aj_arg_int8(end->rows_written), aj_arg_int8(used->wal_bytes),
+				aj_arg_int8(used->buffers_hit), aj_arg_int8(used->buffers_read),
+				aj_arg_int8(used->buffers_written),
+				aj_arg_float8(used->cpu_seconds),
+				aj_arg_int8(used->peak_memory), aj_arg_int4(end->log_lines),
+				aj_arg_int4(end->log_dropped), aj_arg_bool(end->only_queued)));
 	if (rows > 0)
 		update_job_state(run_id, end->status, aj_retry_queue(run_id, end));
 	aj_spi_close(&spi);

@@ -29,6 +29,7 @@ typedef struct AjRunEnd
 {
 	const char *status;
 	bool is_interrupted; /* cancelled by no wish about this run */
+	bool only_queued;	 /* if it is running, leave it to who runs it */
 	const char *note;
 	const char *error;
 	const char *sqlstate;

@@ -46,6 +46,32 @@ subtest 'the cancel of a queued run' => sub {
 	$node->safe_psql('postgres', q{SELECT aggjobs_drop_job('again')});
 };
 
+subtest 'the cancel of a run whose worker waits to start' => sub {
+	add_job($node, 'postgres', 'twice', undef, 'SELECT 1');
+	my $session = $node->background_psql('postgres');
+	$session->query_safe(q{
+		SET client_min_messages = warning;
+		BEGIN;
+		CALL aggjobs_run('twice')});
+	my $run = trigger($node, 'postgres', 'twice');
+	wait_for($node, 'postgres', q{
+		SELECT EXISTS (SELECT FROM pg_stat_activity
+			WHERE backend_type = 'pg_aggjobs worker' AND wait_event_type = 'Lock')});
+	my (undef, $cancelled) = $node->psql('postgres', qq{
+		SET statement_timeout = '20s';
+		SELECT aggjobs_cancel($run)});
+	is($cancelled, 't', 'does not wait, too');
+	$session->query_safe('COMMIT');
+	$session->quit;
+	is(wait_for_end($node, 'postgres', $run),
+		'cancelled', 'the run does not start when it could');
+	is((run_to_end($node, 'postgres', 'twice'))[1], 'succeeded', 'the job goes on');
+	is( $node->safe_psql('postgres', q{
+			SELECT string_agg(status, ' ' ORDER BY run_id) FROM aggjobs.runs
+			WHERE job_name = 'twice'}),
+		'succeeded cancelled succeeded', 'with each run in the history once');
+};
+
 subtest 'a worker that waits to store its end' => sub {
 	add_job($node, 'postgres', 'noisy', undef,
 		'DO $do$ BEGIN RAISE NOTICE $m$hello$m$; END $do$',
