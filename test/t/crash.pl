@@ -184,16 +184,6 @@ subtest 'a worker is killed, and the server restarts' => sub {
 	pass('slots go on');
 };
 
-subtest 'the launcher is killed, and the server restarts' => sub {
-	my ($run, $worker) = half_a_run();
-	my $launcher = launcher_pid($node);
-
-	kill 9, $launcher;
-	it_crashed($run);
-	isnt(launcher_pid($node), $launcher, 'there is another launcher');
-};
-
-# Nobody is left to tell the others: each of them must notice.
 subtest 'the postmaster is killed' => sub {
 	my ($run, $worker) = half_a_run();
 	my $queued = trigger($node, 'postgres', 'by hand');
