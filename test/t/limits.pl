@@ -159,6 +159,7 @@ subtest 'the session of a worker is reset between runs' => sub {
 			q{(SELECT count(*) FROM pg_locks WHERE locktype = 'advisory')}, '0' ],
 		[ 'custom setting', q{SET my.thing = 'set'},
 			q{nullif(current_setting('my.thing', true), '')}, 'NULL' ],
+		[ 'sequence cache', q{SELECT nextval('counted')}, 'last_number()', 'NULL' ],
 		[ 'search path', q{SET search_path = 'pg_catalog'},
 			q{current_setting('search_path')}, '"$user", public' ],
 		[ 'role', 'SET ROLE other', 'current_user',
@@ -167,6 +168,10 @@ subtest 'the session of a worker is reset between runs' => sub {
 			'session_user',
 			$node->safe_psql('postgres', 'SELECT session_user') ]);
 
+	$node->safe_psql('postgres', q{
+		CREATE SEQUENCE counted CACHE 10;
+		CREATE FUNCTION last_number() RETURNS text LANGUAGE plpgsql AS
+			'BEGIN RETURN lastval(); EXCEPTION WHEN object_not_in_prerequisite_state THEN RETURN NULL; END'});
 	for my $thing (@left)
 	{
 		my ($what, $leave, $probe, $clean) = @$thing;
