@@ -15,7 +15,7 @@
 #ifdef AGGJOBS_TESTING
 #define AJ_LONGEST_SLEEP_MS 1000
 #else
-#define AJ_LONGEST_SLEEP_MS 10000
+#define AJ_LONGEST_SLEEP_MS 60000
 #endif
 
 extern TimestampTz aj_now(void);

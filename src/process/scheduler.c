@@ -6,7 +6,7 @@
  * One scheduler runs in each database that has the extension.  It sleeps on
  * its latch until the first job is due or something wakes it: a changed job,
  * a triggered run, a worker that is done, log lines.  While a job is planned it
- * looks at the clock every ten seconds, which may have been set; with nothing
+ * looks at the clock every minute, which may have been set; with nothing
  * planned it does not wake at all.  It never runs the user's SQL, so a bad job
  * can stop its own worker but not the clock.
  *
