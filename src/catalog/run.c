@@ -26,11 +26,15 @@
 #include "base/spi.h"
 #include "catalog/after.h"
 #include "catalog/backfill.h"
+#include "catalog/namespace.h"
 #include "catalog/retry.h"
 #include "catalog/run.h"
 #include "miscadmin.h"
 #include "shmem/slots.h"
+#include "shmem/wake.h"
+#include "storage/lock.h"
 #include "utils/backend_status.h"
+#include "utils/lsyscache.h"
 
 /* Queue a run that somebody asked for, or a retry; returns its id. */
 int64
@@ -398,6 +402,65 @@ aj_run_retry(const AjRun *run)
 }
 
 /*
+ * A session that has committed a run as running holds a lock as long as it is at
+ * it: a session lock of a database object, which nobody waits for, and which
+ * goes with the error that ends the CALL and with the process.
+ */
+static void
+set_lock_tag(LOCKTAG *tag, int64 run_id)
+{
+	Oid table = get_relname_relid("run", get_namespace_oid("aggjobs", false));
+
+	SET_LOCKTAG_OBJECT(*tag, MyDatabaseId, table, (Oid) run_id, 0);
+}
+
+/* This session is at a run now, also beyond the end of a transaction. */
+void
+aj_run_hold(int64 run_id)
+{
+	LOCKTAG tag;
+
+	set_lock_tag(&tag, run_id);
+	(void) LockAcquire(&tag, ExclusiveLock, true, false);
+}
+
+/* The run is over. */
+void
+aj_run_let_go(int64 run_id)
+{
+	LOCKTAG tag;
+
+	set_lock_tag(&tag, run_id);
+	(void) LockRelease(&tag, ExclusiveLock, true);
+}
+
+/*
+ * aj_run_leave
+ *		The same amid an error or the exit of the process, which would do it a
+ *		little later.
+ */
+void
+aj_run_leave(void)
+{
+	LockReleaseSession(DEFAULT_LOCKMETHOD);
+}
+
+/*
+ * The process that has run "r": a worker as long as it lives, a session as
+ * long as it holds the lock, whatever else it does afterwards.  A process is
+ * known by its pid and its start, so a pid that was used again does not keep
+ * a dead run alive.
+ */
+#define PROCESS_OF_RUN                                       \
+	" FROM pg_stat_activity a WHERE a.pid = r.worker_pid"    \
+	" AND a.backend_start = r.worker_start"                  \
+	" AND (a.backend_type = 'pg_aggjobs worker'"             \
+	" OR EXISTS (SELECT FROM pg_locks l WHERE l.pid = a.pid" \
+	" AND l.locktype = 'object'"                             \
+	" AND l.classid = 'aggjobs.run'::regclass"               \
+	" AND l.objid = (r.run_id & 4294967295)::oid))"
+
+/*
  * The server keeps what it has once told of its processes until the end of the
  * transaction, in which somebody may have asked long ago: one that has come
  * since then would be taken for gone.
@@ -411,8 +474,6 @@ look_at_processes_anew(void)
 /*
  * aj_run_cancel_session
  *		Cancel what the session does that has this run; false if none has it.
- *
- * The session is known by its pid and its start.
  */
 bool
 aj_run_cancel_session(int64 run_id)
@@ -422,11 +483,9 @@ aj_run_cancel_session(int64 run_id)
 
 	look_at_processes_anew();
 	aj_spi_open(&spi, AJ_RIGHTS_CATALOG);
-	if (aj_spi_run("SELECT pg_cancel_backend(a.pid) FROM aggjobs.run r"
-				   " JOIN pg_stat_activity a ON a.pid = r.worker_pid"
-				   " AND a.backend_start = r.worker_start"
-				   " WHERE r.run_id = $1 AND r.status = 'running'"
-				   " AND a.state = 'active'",
+	if (aj_spi_run("SELECT pg_cancel_backend(p.pid) FROM aggjobs.run r,"
+				   " LATERAL (SELECT a.pid" PROCESS_OF_RUN ") p"
+				   " WHERE r.run_id = $1 AND r.status = 'running'",
 				   AJ_ARGS(aj_arg_int8(run_id))) > 0)
 		cancelled = aj_spi_bool(0, 1);
 	aj_spi_close(&spi);
@@ -435,12 +494,8 @@ aj_run_cancel_session(int64 run_id)
 
 /*
  * aj_runs_orphaned
- *		The running runs whose process is gone, of one job, or of all if
- *		"job_id" is 0, in "context".
- *
- * A process is known by its pid and its start, so a pid that was used again
- * does not keep a dead run alive.  A client's session that is idle runs
- * nothing, whatever it did before.
+ *		The running runs that no process is at any more, of one job, or of all
+ *		if "job_id" is 0, in "context".
  */
 int64 *
 aj_runs_orphaned(int64 job_id, int *n, MemoryContext context)
@@ -449,25 +504,24 @@ aj_runs_orphaned(int64 job_id, int *n, MemoryContext context)
 	return aj_catalog_ids("SELECT r.run_id FROM aggjobs.run r"
 						  " WHERE r.status = 'running'"
 						  " AND ($1 = 0 OR r.job_id = $1)"
-						  " AND NOT EXISTS (SELECT FROM pg_stat_activity a"
-						  " WHERE a.pid = r.worker_pid"
-						  " AND a.backend_start = r.worker_start"
-						  " AND (a.backend_type <> 'client backend'"
-						  " OR a.state IS DISTINCT FROM 'idle'))",
+						  " AND NOT EXISTS (SELECT" PROCESS_OF_RUN ")",
 						  AJ_ARGS(aj_arg_int8(job_id)), n, context);
 }
 
-/* Give a run whose process is gone the status "crashed". */
+/* Give a run that no process is at any more the status "crashed". */
 void
 aj_run_crash(int64 run_id)
 {
+	AjRun *run = aj_run_find(run_id);
 	AjRunEnd end = {
 		.status = "crashed",
 		.error = "the process of the run ended without a word",
 		.hint = "The server's log may tell why it ended.",
 	};
 
-	(void) aj_run_finish(run_id, &end);
+	/* The next slot of its job may count from here. */
+	if (run != NULL && aj_run_finish(run_id, &end))
+		aj_wake_job(run->job_id);
 }
 
 /* The same for all orphaned runs of a job. */

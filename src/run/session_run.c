@@ -13,7 +13,11 @@
  * block.  Each step runs in a subtransaction.
  *
  * State: whether a run goes on, so that the end of the session can tell the
- * scheduler about it.  Memory: that of the CALL.
+ * scheduler about it.  While a run that others see goes on, the session holds a
+ * lock that says so (aj_run_hold).  Memory: that of the CALL.
+ *
+ * Failure: where the end of a run can't be stored either, because of another
+ * cancel or a lock, the scheduler ends it.
  *
  * Copyright (c) 2026, pg_aggjobs contributors
  *
@@ -45,16 +49,28 @@ typedef struct SessionRun
 	AjJob *job;
 	AjUsageStart usage;
 	bool may_commit;
+	bool is_stored; /* the end of the run, as committed */
 } SessionRun;
 
 static bool in_run = false;
 
-/* A session that ends in the middle leaves a run that the table calls running. */
+/*
+ * A session that is at its end, or could not store the end of a run, leaves one
+ * that the table calls running: the scheduler ends it.
+ */
+static void
+leave_run(void)
+{
+	aj_run_leave();
+	if (aj_segment_present())
+		aj_databases_post(MyDatabaseId, AJ_WAKE_ORPHANS, 0);
+}
+
 static void
 at_exit(int code, Datum argument)
 {
-	if (in_run && aj_segment_present())
-		aj_databases_post(MyDatabaseId, AJ_WAKE_ORPHANS, 0);
+	if (in_run)
+		leave_run();
 }
 
 static void
@@ -174,6 +190,7 @@ fail(SessionRun *s, ErrorData *error)
 {
 	record_error(s, error);
 	commit_if_allowed(s);
+	s->is_stored = true;
 	ReThrowError(error);
 }
 
@@ -257,6 +274,8 @@ start(SessionRun *s)
 	if (!aj_run_mark_running(s->host.run_id, MyProcPid, MyStartTimestamp,
 							 false))
 		elog(ERROR, "could not start run " INT64_FORMAT, s->host.run_id);
+	if (s->may_commit)
+		aj_run_hold(s->host.run_id);
 	commit_if_allowed(s);
 	aj_usage_start(&s->usage);
 	aj_time_limit_start(aj_execute_deadline(job, s->host.now));
@@ -278,6 +297,9 @@ run_steps(SessionRun *s)
 						aj_json_as_text(result))));
 		commit_step(s);
 	}
+	s->is_stored = true;
+	if (s->may_commit)
+		aj_run_let_go(s->host.run_id);
 }
 
 /*
@@ -309,6 +331,8 @@ aj_execute_in_session(AjJob *job, TimestampTz at, bool may_commit)
 		if (aj_time_limit_passed())
 			QueryCancelPending = false;
 		in_run = false;
+		if (may_commit && !s.is_stored)
+			leave_run();
 	}
 	PG_END_TRY();
 }

@@ -124,6 +124,47 @@ subtest 'a session that is interrupted while it stores the end' => sub {
 		0, 'no run is left running');
 };
 
+for ([ 'left', 'goes on to something else', 'every 1 second' ],
+	[ 'left for good', 'is over', 'after 1 second' ])
+{
+	my ($job, $then, $schedule) = @$_;
+	subtest "a session that could not store the end, and $then" => sub {
+		add_job($node, 'postgres', $job, undef, 'SELECT 1', owner => q{'alice'});
+		my $lock = $node->background_psql('postgres');
+		$lock->query_safe(qq{
+			BEGIN;
+			SELECT FROM aggjobs.job_state JOIN aggjobs.job USING (job_id)
+			WHERE job_name = '$job' FOR UPDATE OF job_state});
+		my $session = $node->background_psql('postgres',
+			on_error_stop => 0, extra_params => [ '-U', 'alice' ]);
+		$session->query(qq{
+			SET lock_timeout = '300ms';
+			CALL aggjobs_run('$job')});
+		like($session->{stderr}, qr/lock timeout/, 'it is interrupted');
+		$session->{stderr} = '';
+		if ($then eq 'is over') { $session->quit; }
+		else { $session->query_safe('BEGIN; SELECT 1'); }
+		# Its first slot meets the run, which nobody can end so far.
+		my $row = $node->background_psql('postgres');
+		$row->query_safe(
+			q{BEGIN; SELECT FROM aggjobs.run WHERE status = 'running' FOR UPDATE});
+		$lock->query_safe(qq{
+			SELECT aggjobs_alter_job('$job', schedule => '$schedule');
+			COMMIT});
+		$lock->quit;
+		wait_for_runs($job, 'skipped', 1);
+		$row->query_safe('COMMIT');
+		$row->quit;
+		wait_for_runs($job, 'succeeded', 2);
+		is( $node->safe_psql('postgres', qq{
+				SELECT status FROM aggjobs.runs
+				WHERE job_name = '$job' ORDER BY run_id LIMIT 1}),
+			'crashed', 'its run is ended, and is not in the way of the slots');
+		$session->quit if $then ne 'is over';
+		$node->safe_psql('postgres', "SELECT aggjobs_drop_job('$job')");
+	};
+}
+
 subtest 'a session that has looked at the processes before' => sub {
 	add_job($node, 'postgres', 'late', undef, $FOREVER);
 	my $session = $node->background_psql('postgres', on_error_stop => 0);
