@@ -145,8 +145,8 @@ finish(SessionRun *s, AjRunEnd *end)
 {
 	aj_usage_since(&s->usage, &end->usage);
 	end->rows_written = s->host.rows_written;
-	(void) aj_run_finish(s->host.run_id, end);
-	aj_wake_job_ran(s->job->job_id); /* may count its next slot from here */
+	if (aj_run_finish(s->host.run_id, end))
+		aj_wake_job_ran(s->host.job_id); /* may count its next slot from here */
 }
 
 /* Run a step in the subtransaction that is open. */

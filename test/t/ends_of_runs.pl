@@ -165,6 +165,30 @@ for ([ 'left', 'goes on to something else', 'every 1 second' ],
 	};
 }
 
+subtest 'a session that runs a job which counts from its last run' => sub {
+	my $gate = $node->background_psql('postgres');
+	my $session = $node->background_psql('postgres');
+	$gate->query_safe('SELECT pg_advisory_lock(7)');
+	add_job($node, 'postgres', 'counts', undef,
+		'SELECT pg_advisory_xact_lock_shared(7)');
+	$session->query_until(qr/called/, q{
+		SET client_min_messages = warning;
+		\echo called
+		CALL aggjobs_run('counts');
+	});
+	wait_for($node, 'postgres', q{
+		SELECT EXISTS (SELECT FROM pg_stat_activity WHERE wait_event = 'advisory')});
+	$node->safe_psql('postgres',
+		q{SELECT aggjobs_alter_job('counts', schedule => 'after 1 second')});
+	wait_for_runs('counts', 'skipped', 1);
+	$gate->query_safe('SELECT pg_advisory_unlock(7)');
+	$gate->quit;
+	wait_for_runs('counts', 'succeeded', 3);
+	pass('goes on with the next slot');
+	leave($session);
+	$node->safe_psql('postgres', q{SELECT aggjobs_drop_job('counts')});
+};
+
 subtest 'a session that has looked at the processes before' => sub {
 	add_job($node, 'postgres', 'late', undef, $FOREVER);
 	my $session = $node->background_psql('postgres', on_error_stop => 0);
