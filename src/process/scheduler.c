@@ -121,11 +121,8 @@ pause_copied(void *arg)
 	aj_backfills_pause_copied();
 }
 
-/*
- * Runs whose process is gone without a word; again later if one is locked.
- * False if there was none.
- */
-static bool
+/* Runs whose process is gone without a word; again later if one is locked. */
+static void
 end_orphans(void)
 {
 	int n;
@@ -141,7 +138,6 @@ end_orphans(void)
 			orphans_at = TimestampTzPlusMilliseconds(aj_now(), FIRST_PAUSE_MS);
 	if (n > 0)
 		aj_slots_tell_run_ended();
-	return n > 0;
 }
 
 static void
@@ -188,7 +184,7 @@ load_everything(void)
 	(void) aj_reap_ends(slots, aj_slots_look(MyDatabaseId, slots));
 	/* before their workers' runs end, which others would follow */
 	(void) aj_tx_try("pause copied backfills", pause_copied, NULL);
-	(void) end_orphans();
+	end_orphans();
 	(void) aj_tx_try("cancel copied runs", cancel_copied, NULL);
 	load_jobs();
 	aj_dispatch_requeue();
@@ -253,9 +249,8 @@ pass(void)
 	if (aj_reap_ends(slots, nslots))
 		nslots = aj_slots_look(MyDatabaseId, slots);
 
-	/* Schedules may count from their ends. */
-	if (orphans_at <= now && end_orphans())
-		load_jobs();
+	if (orphans_at <= now)
+		end_orphans();
 	wake_at = Min(wake_at, orphans_at);
 
 	if (aj_enabled && !aj_shutdown_noted)
