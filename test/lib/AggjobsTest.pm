@@ -26,7 +26,8 @@ our @EXPORT = qw(
   add_job trigger run_to_end wait_for_end wait_in_command wait_for
   run_field sqlstate_of seconds_for
   scheduler_pid launcher_pid wait_for_scheduler processes_of
-  install_testing set_clock arm release check_invariants slots_amiss
+  install_testing set_clock set_time wait_until_settled arm release
+  check_invariants slots_amiss
   no_memory_to_measure set_enabled
 );
 
@@ -304,6 +305,27 @@ sub set_clock
 	$runs = $runs ? 'true' : 'false';
 	$unnoticed = $unnoticed ? 'false' : 'true';
 	$node->safe_psql($database, "SELECT testing.clock($at, $runs, $unnoticed)");
+	return;
+}
+
+# The clock stands still at a time of day of 2030-01-01.
+sub set_time
+{
+	my ($node, $database, $time) = @_;
+
+	set_clock($node, $database, "2030-01-01 $time+00");
+	return;
+}
+
+# Wait until all slots up to now are told, and what is queued has been run.
+sub wait_until_settled
+{
+	my ($node, $database) = @_;
+
+	wait_for($node, $database, q{
+		SELECT NOT EXISTS (SELECT FROM aggjobs.jobs WHERE enabled AND next_run_at <= testing.now())
+		   AND NOT EXISTS (SELECT FROM aggjobs.runs WHERE status IN ('queued', 'running'))},
+		'nothing is due');
 	return;
 }
 

@@ -15,14 +15,7 @@ my $node = start_node('first', streaming => 1);
 
 install_testing($node, $db);
 
-# The clock stands still at an instant.
-sub at
-{
-	my ($time) = @_;
-
-	set_clock($node, $db, "2030-01-01 $time+00");
-	return;
-}
+sub at { return set_time($node, $db, @_); }
 
 sub ask
 {
@@ -31,15 +24,7 @@ sub ask
 	return $node->safe_psql($db, $sql);
 }
 
-# Wait until all slots up to now are told, and what is queued has been run.
-sub settle
-{
-	wait_for($node, $db, q{
-		SELECT NOT EXISTS (SELECT FROM aggjobs.jobs WHERE enabled AND next_run_at <= testing.now())
-		   AND NOT EXISTS (SELECT FROM aggjobs.runs WHERE status IN ('queued', 'running'))},
-		'nothing is due');
-	return;
-}
+sub settle { return wait_until_settled($node, $db); }
 
 # What is told of all jobs: their rows as one text, "slot status slots until", the
 # last slot that is recorded, and what is due next.

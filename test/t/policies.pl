@@ -16,13 +16,7 @@ my $db = 'postgres';
 install_testing($node, $db);
 
 # The clock stands still at an instant; the scheduler has looked at it.
-sub at
-{
-	my ($time) = @_;
-
-	set_clock($node, $db, "2030-01-01 $time+00");
-	return;
-}
+sub at { return set_time($node, $db, @_); }
 
 # The rows of a job, as one text: "slot status slots until".
 sub rows_of
@@ -35,15 +29,7 @@ sub rows_of
 		FROM aggjobs.runs WHERE job_name = '$job' AND trigger = 'schedule'});
 }
 
-# Wait until all slots up to now are told, and what is queued has been run.
-sub settle
-{
-	wait_for($node, $db, q{
-		SELECT NOT EXISTS (SELECT FROM aggjobs.jobs WHERE enabled AND next_run_at <= testing.now())
-		   AND NOT EXISTS (SELECT FROM aggjobs.runs WHERE status IN ('queued', 'running'))},
-		'nothing is due');
-	return;
-}
+sub settle { return wait_until_settled($node, $db); }
 
 sub drop_all
 {

@@ -16,13 +16,7 @@ my $db = 'postgres';
 install_testing($node, $db);
 my $holder = $node->background_psql($db, on_error_stop => 1);
 
-sub at
-{
-	my ($time) = @_;
-
-	set_clock($node, $db, "2030-01-01 $time+00");
-	return;
-}
+sub at { return set_time($node, $db, @_); }
 
 # The rows of a job's slots, as one text.
 sub rows_of

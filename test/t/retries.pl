@@ -14,13 +14,7 @@ my $db = 'postgres';
 install_testing($node, $db);
 $node->safe_psql($db, 'CREATE TABLE effect (job text, step integer); CREATE TABLE fault (job text)');
 
-sub at
-{
-	my ($time) = @_;
-
-	set_clock($node, $db, "2030-01-01 $time+00");
-	return;
-}
+sub at { return set_time($node, $db, @_); }
 
 sub ask
 {

@@ -23,10 +23,7 @@ sub at
 
 	set_clock($node, $db, $instant);
 	wait_for_scheduler($node, $db);
-	wait_for($node, $db, q{
-		SELECT NOT EXISTS (SELECT FROM aggjobs.jobs WHERE enabled AND next_run_at <= testing.now())
-		   AND NOT EXISTS (SELECT FROM aggjobs.runs WHERE status IN ('queued', 'running'))},
-		"all slots up to $instant are told");
+	wait_until_settled($node, $db);
 	return;
 }
 
