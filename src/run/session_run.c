@@ -232,19 +232,25 @@ store_result(SessionRun *s, const Jsonb *result, bool is_last)
 	finish(s, &end);
 }
 
-/* Run a step; an error is stored and raised again. */
-static Jsonb *
-run_step(SessionRun *s, const Jsonb *step, bool is_last)
+/*
+ * Run step i of n and tell of it; an error is stored and raised again, also a
+ * cancel while the client takes the NOTICE.
+ */
+static void
+run_step(SessionRun *s, int i, int n)
 {
 	ResourceOwner owner = CurrentResourceOwner;
-	Jsonb *volatile result = NULL;
 	ErrorData *volatile error = NULL;
 
 	BeginInternalSubTransaction(NULL);
 	PG_TRY();
 	{
-		result = run_limited(s, step);
-		store_result(s, result, is_last);
+		Jsonb *result = run_limited(s, aj_json_element(s->job->steps, i));
+
+		store_result(s, result, i == n - 1);
+		ereport(NOTICE,
+				(errmsg("step %d of %d: %s", i + 1, n,
+						aj_json_as_text(result))));
 		ReleaseCurrentSubTransaction();
 	}
 	PG_CATCH();
@@ -261,7 +267,6 @@ run_step(SessionRun *s, const Jsonb *step, bool is_last)
 	CurrentResourceOwner = owner;
 	if (error != NULL)
 		fail(s, error);
-	return result;
 }
 
 static void
@@ -289,12 +294,7 @@ run_steps(SessionRun *s)
 	start(s);
 	for (int i = 0; i < n; i++)
 	{
-		Jsonb *result =
-			run_step(s, aj_json_element(s->job->steps, i), i == n - 1);
-
-		ereport(NOTICE,
-				(errmsg("step %d of %d: %s", i + 1, n,
-						aj_json_as_text(result))));
+		run_step(s, i, n);
 		commit_step(s);
 	}
 	s->is_stored = true;
