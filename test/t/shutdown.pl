@@ -22,6 +22,19 @@ add_job($node, $db, 'stubborn', undef, $STUBBORN, retries => 0);
 add_job($node, $db, 'limited', undef, $FOREVER, timeout => q{'2 seconds'});
 add_job($node, $db, 'short', undef, 'SELECT 1');
 
+# Wait until no client's session is left, which a smart shutdown waits for, too.
+sub no_sessions
+{
+	my $postmaster = (split /\n/, slurp_file($node->data_dir . '/postmaster.pid'))[0];
+
+	for (1 .. 3000)
+	{
+		return if `ps -o args= --ppid $postmaster` !~ /\[local\]/;
+		select undef, undef, undef, 0.01;
+	}
+	die 'a session stays';
+}
+
 # Begin to stop the server; the postmaster has told its children when this
 # returns.
 sub begin_stop
@@ -78,6 +91,7 @@ for my $mode ('fast', 'smart')
 		unlink $file;
 		my $run = start_run('held');
 		my $queued = trigger($node, $db, 'held');
+		no_sessions();
 		begin_stop($mode);
 		touch();
 		end_stop($mode);
