@@ -71,6 +71,19 @@ subtest 'a line that a scheduler leaves to the next' => sub {
 	is(wait_for_end($node, $db, $run), 'succeeded', 'the run ends');
 };
 
+subtest 'a line that can not be stored when its worker ends' => sub {
+	$holder->query_safe('SELECT pg_advisory_lock(1)');
+	arm($node, $db, $STORE, 'error', times => -1);
+	my $run = trigger($node, $db, 'talker');
+	my $worker = wait_in_command($node, $db, $run);
+	$node->safe_psql($db, "SELECT pg_terminate_backend($worker)");
+	is(wait_for_end($node, $db, $run), 'cancelled', 'the run has its end');
+	release($node, $db, $STORE);
+	wait_for($node, $db, "SELECT ARRAY(SELECT message FROM aggjobs_logs($run)) = '{one}'", 'the line is stored later');
+	pass('the line is stored later');
+	$holder->query_safe('SELECT pg_advisory_unlock(1)');
+};
+
 subtest 'a slot replaces a run that is just being begun' => sub {
 	my $begin = 'worker before commit: start a run';
 
