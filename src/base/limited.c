@@ -1,7 +1,8 @@
 /*-------------------------------------------------------------------------
  *
  * limited.c
- *	  Work that may be given up when it takes too long.
+ *	  Work that may be given up when it takes too long, and limits of waits for
+ *	  locks.
  *
  * The work is done in a subtransaction, so that what was given up leaves
  * neither rows nor locks, and the transaction around it goes on.
@@ -65,15 +66,22 @@ stop_timer(int milliseconds)
 		QueryCancelPending = false;
 }
 
+/* Wait so many milliseconds for each lock, until the GUC nest level ends. */
+void
+aj_set_lock_timeout(int milliseconds)
+{
+	(void) set_config_option("lock_timeout", psprintf("%d", milliseconds),
+							 PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true,
+							 0, false);
+}
+
 static void
 do_limited(const AjLimits *limits, void (*work)(void *arg), void *arg)
 {
 	int level = NewGUCNestLevel();
 
 	if (limits->lock > 0)
-		(void) set_config_option("lock_timeout", psprintf("%d", limits->lock),
-								 PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE,
-								 true, 0, false);
+		aj_set_lock_timeout(limits->lock);
 	start_timer(limits->time);
 	work(arg);
 	stop_timer(limits->time);
@@ -106,9 +114,7 @@ aj_limit_lock_waits(int milliseconds)
 	int level = NewGUCNestLevel();
 
 	if (LockTimeout == 0 || LockTimeout > milliseconds)
-		(void) set_config_option("lock_timeout", psprintf("%d", milliseconds),
-								 PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE,
-								 true, 0, false);
+		aj_set_lock_timeout(milliseconds);
 	return level;
 }
 

@@ -1,6 +1,7 @@
 /*
  * limited.h
- *	  Work that may be given up when it takes too long, and waits for locks.
+ *	  Work that may be given up when it takes too long, and limits of waits for
+ *	  locks.
  */
 #ifndef AJ_BASE_LIMITED_H
 #define AJ_BASE_LIMITED_H
@@ -21,6 +22,7 @@ typedef enum AjLimited
 	AJ_LIMITED_LATE	   /* it was not done in time */
 } AjLimited;
 
+extern void aj_set_lock_timeout(int milliseconds);
 extern int aj_limit_lock_waits(int milliseconds);
 extern AjLimited aj_limited(const AjLimits *limits, void (*work)(void *arg),
 							void *arg);

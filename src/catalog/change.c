@@ -39,7 +39,6 @@
 #include "catalog/source.h"
 #include "common/hashfn.h"
 #include "miscadmin.h"
-#include "storage/proc.h"
 #include "utils/array.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"

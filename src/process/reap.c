@@ -232,8 +232,8 @@ finish_run(void *arg)
 }
 
 /* Count the runs of a job; its history is pruned after some of them. */
-static void
-count_run(int64 job_id)
+void
+aj_reap_count_run(int64 job_id)
 {
 	Ended *entry;
 	bool found;
@@ -251,16 +251,9 @@ count_run(int64 job_id)
 static void
 job_ended(int64 job_id)
 {
-	count_run(job_id);
+	aj_reap_count_run(job_id);
 	aj_due_job_ended(job_id, aj_now());
 	aj_dispatch_job_ended();
-}
-
-/* A job has had a run in a session. */
-void
-aj_reap_count_run(int64 job_id)
-{
-	count_run(job_id);
 }
 
 /*

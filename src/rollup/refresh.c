@@ -21,11 +21,11 @@
  *
  * A rollup over a rollup has its source refreshed first.
  *
- * Locks: that of the rollup (aj_rollup_lock; pieces of a backfill share it) until
- * the end of each transaction; who waits for it does so for ten minutes, and who
- * holds it waits LOCK_LIMIT for other locks.  Runs with the rights of the current user, who
- * must be able to read the source and write the target; for a superuser with
- * those of the target's owner (rollup/acting.h).
+ * Locks: that of the rollup (aj_rollup_lock; pieces of a backfill share it)
+ * until the end of each transaction; who waits for it does so for ten minutes at
+ * most, and who holds it waits LOCK_LIMIT for other locks.  Runs with the rights
+ * of the current user, who must be able to read the source and write the target;
+ * for a superuser with those of the target's owner (rollup/acting.h).
  *
  * Copyright (c) 2026, pg_aggjobs contributors
  *
@@ -37,6 +37,7 @@
 #include "base/compat.h"
 
 #include "access/xact.h"
+#include "base/limited.h"
 #include "base/spi.h"
 #include "catalog/change.h"
 #include "catalog/source.h"
@@ -55,7 +56,7 @@
 #include "utils/lsyscache.h"
 #include "utils/snapmgr.h"
 
-#define LOCK_LIMIT "10s"
+#define LOCK_LIMIT 10000
 
 static void
 commit_so_far(const AjRefresh *refresh)
@@ -127,8 +128,7 @@ begin_locked(AjRollup *rollup, bool (*lock)(AjRollup *rollup))
 	if (!lock(rollup))
 		complain_of_loss(rollup);
 	level = NewGUCNestLevel();
-	(void) set_config_option("lock_timeout", LOCK_LIMIT, PGC_USERSET,
-							 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	aj_set_lock_timeout(LOCK_LIMIT);
 	return level;
 }
 

@@ -22,7 +22,7 @@
 #define AJ_WAKE_JOBS 0x02		 /* read the jobs in changed_jobs again */
 #define AJ_WAKE_RUNS 0x04		 /* look for queued runs */
 #define AJ_WAKE_SLOTS 0x08		 /* a worker ended or is done */
-#define AJ_WAKE_ORPHANS 0x20	 /* a session ended in the middle of a run */
+#define AJ_WAKE_ORPHANS 0x20	 /* a session has left a run without its end */
 #define AJ_WAKE_SESSION_RUN 0x40 /* one of changed_jobs was run in a session */
 #define AJ_WAKE_LOGS 0x10		 /* log lines are waiting */
 
